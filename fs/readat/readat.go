@@ -1,0 +1,164 @@
+// Package readat composes byte sequences that are read by offset.
+//
+// A Reader is io.ReaderAt with a context: a read(2) can be interrupted, and the
+// context is how the interruption travels down. Readers are put together from
+// parts ([Bytes], [Zeros], [Section], [Concat]) without copying; image.tar is
+// nothing else.
+package readat
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+)
+
+// A Reader is a byte sequence of a fixed length that is read by offset.
+//
+// ReadAt follows the rules of [io.ReaderAt]: it fills p or says why not; at the
+// end of the sequence it returns what is left and [io.EOF] (a read that ends
+// exactly at the end may return a nil error). A negative offset is an error. It
+// may be called from several goroutines at once. When ctx ends before the bytes
+// are there, ReadAt returns the context's cause; it keeps no reference to ctx
+// or p afterwards.
+type Reader interface {
+	// Size is the length in bytes. It never changes.
+	Size() int64
+	ReadAt(ctx context.Context, p []byte, off int64) (int, error)
+}
+
+// A Prefetcher can be told what will be read soon. Prefetch starts what is
+// needed to have the n bytes at off at hand and returns at once; it reports no
+// error, since the read that follows will. Ranges outside the sequence are
+// clamped. It may be called from several goroutines at once.
+type Prefetcher interface {
+	Prefetch(off, n int64)
+}
+
+// errNegative is the answer to an offset below zero.
+var errNegative = errors.New("negative offset")
+
+// clamp cuts p so that it ends with the sequence and says whether the read
+// reaches the end. It is how every Reader of this package begins.
+func clamp(p []byte, off, size int64) (q []byte, atEnd bool, err error) {
+	if off < 0 {
+		return nil, false, fmt.Errorf("read at %d: %w", off, errNegative)
+	}
+	if off >= size {
+		return nil, true, nil
+	}
+	if left := size - off; int64(len(p)) > left {
+		return p[:left], true, nil
+	}
+	return p, false, nil
+}
+
+// eof is io.EOF for a read that was cut at the end, nil otherwise.
+func eof(atEnd bool) error {
+	if atEnd {
+		return io.EOF
+	}
+	return nil
+}
+
+// Bytes returns a Reader of b, which must not change afterwards.
+func Bytes(b []byte) Reader { return bytesReader(b) }
+
+type bytesReader []byte
+
+func (b bytesReader) Size() int64 { return int64(len(b)) }
+
+func (b bytesReader) ReadAt(_ context.Context, p []byte, off int64) (int, error) {
+	p, atEnd, err := clamp(p, off, b.Size())
+	if err != nil || len(p) == 0 {
+		return 0, cmpEOF(err, atEnd)
+	}
+	return copy(p, b[off:]), eof(atEnd)
+}
+
+// Zeros returns a Reader of n zero bytes.
+func Zeros(n int64) Reader { return zeros(n) }
+
+type zeros int64
+
+func (z zeros) Size() int64 { return int64(z) }
+
+func (z zeros) ReadAt(_ context.Context, p []byte, off int64) (int, error) {
+	p, atEnd, err := clamp(p, off, z.Size())
+	if err != nil {
+		return 0, err
+	}
+	clear(p)
+	return len(p), eof(atEnd)
+}
+
+// Section returns the n bytes of r that start at off. Both must lie within r.
+// A Section forwards Prefetch.
+func Section(r Reader, off, n int64) Reader {
+	if off < 0 || n < 0 || off > r.Size()-n {
+		panic(fmt.Sprintf("readat: section %d+%d of %d bytes", off, n, r.Size()))
+	}
+	return &section{r, off, n}
+}
+
+type section struct {
+	r      Reader
+	off, n int64
+}
+
+var (
+	_ Reader     = (*section)(nil)
+	_ Prefetcher = (*section)(nil)
+)
+
+func (s *section) Size() int64 { return s.n }
+
+func (s *section) ReadAt(ctx context.Context, p []byte, off int64) (int, error) {
+	p, atEnd, err := clamp(p, off, s.n)
+	if err != nil || len(p) == 0 {
+		return 0, cmpEOF(err, atEnd)
+	}
+	n, err := s.r.ReadAt(ctx, p, s.off+off)
+	if n == len(p) {
+		return n, eof(atEnd)
+	}
+	return n, unexpected(err)
+}
+
+func (s *section) Prefetch(off, n int64) {
+	if p, ok := s.r.(Prefetcher); ok {
+		off, n = clampRange(off, n, s.n)
+		if n > 0 {
+			p.Prefetch(s.off+off, n)
+		}
+	}
+}
+
+// clampRange cuts [off, off+n) to [0, size).
+func clampRange(off, n, size int64) (int64, int64) {
+	if off < 0 {
+		off, n = 0, n+off
+	}
+	if off >= size || n <= 0 {
+		return 0, 0
+	}
+	return off, min(n, size-off)
+}
+
+// cmpEOF is err where there is one, else io.EOF at the end.
+func cmpEOF(err error, atEnd bool) error {
+	if err != nil {
+		return err
+	}
+	return eof(atEnd)
+}
+
+// unexpected turns the end of a part that is too early into an error: a part
+// that ends before its size is damaged, and the end of a part is not the end of
+// the whole.
+func unexpected(err error) error {
+	if err == nil || err == io.EOF {
+		return io.ErrUnexpectedEOF
+	}
+	return err
+}

@@ -1,0 +1,87 @@
+package tree
+
+import (
+	"context"
+	"io"
+	iofs "io/fs"
+	"iter"
+	"math"
+	"time"
+
+	"github.com/ocidistfs/ocidistfs/fs/readat"
+)
+
+// Forever is the lifetime of what can never change: names and attributes of
+// content that is addressed by digest.
+const Forever time.Duration = math.MaxInt64
+
+// A Node is one thing that has a name in the tree: a [Dir], a [File] or a
+// [Link]. Nodes are immutable and may be used from several goroutines at once.
+type Node interface {
+	// Attr describes the node. It asks the registry only where the size or
+	// the time cannot be known otherwise.
+	Attr(ctx context.Context) (Attr, error)
+}
+
+// A Dir is a directory.
+type Dir interface {
+	Node
+	// Lookup returns the node called name. A name that does not exist is an
+	// error that is io/fs.ErrNotExist, and only a registry's "not found", the
+	// grammar of names or a platform that is missing make one.
+	Lookup(ctx context.Context, name string) (Child, error)
+	// List yields the directory's entries, without "." and "..". After an
+	// error it yields nothing more. Entries come as they become known: a
+	// caller may stop early.
+	List(ctx context.Context) iter.Seq2[Entry, error]
+}
+
+// A File is a regular file.
+type File interface {
+	Node
+	// Open returns the file's bytes; the caller closes it. What is opened
+	// stays as it is, whatever becomes of the tag that led to it.
+	Open(ctx context.Context) (OpenFile, error)
+}
+
+// A Link is a symbolic link.
+type Link interface {
+	Node
+	Target(ctx context.Context) (string, error)
+}
+
+// An OpenFile is an open [File].
+type OpenFile interface {
+	readat.Reader
+	io.Closer
+	// Verified says that every byte is at hand and checked against its
+	// digest: only then may a page cache keep what was read.
+	Verified() bool
+}
+
+// Attr is what stat(2) shows.
+type Attr struct {
+	Mode    iofs.FileMode // type and permission bits
+	Size    int64         // bytes; 0 for a directory
+	ModTime time.Time
+	// Ino stands for content in a file, for the path in a directory. It is
+	// never 0 or 1 and below 1<<63.
+	Ino uint64
+	// Lifetime is how long the attributes may be remembered.
+	Lifetime time.Duration
+}
+
+// A Child is the answer to a Lookup.
+type Child struct {
+	Node Node
+	// Lifetime is how long the name may be remembered to mean Node. Below a
+	// tag it ends with what the tag was resolved to.
+	Lifetime time.Duration
+}
+
+// An Entry is one line of a listing.
+type Entry struct {
+	Name string
+	Mode iofs.FileMode // type bits only
+	Ino  uint64        // that of the node which Lookup would return
+}
