@@ -1,0 +1,86 @@
+package imagetar
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"math"
+
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"github.com/google/go-containerregistry/pkg/v1/types"
+)
+
+// maxSize is the most that sizes may add up to. It leaves room for headers, so
+// that no sum below can overflow.
+const maxSize = math.MaxInt64 / 2
+
+// An Image is what an archive is made from.
+type Image struct {
+	Manifest  []byte          // exactly as the registry serves it
+	MediaType types.MediaType // of the manifest
+	Name      Name
+}
+
+// New lays out the archive of an image. It fails where the manifest is not one
+// of an image with sha256 digests, where sizes are negative or too large, and
+// where one digest comes with two sizes. Every byte of the archive follows from
+// the manifest's bytes, its media type and the name.
+func New(image Image) (*Archive, error) {
+	parsed, err := parse(image.Manifest)
+	if err != nil {
+		return nil, fmt.Errorf("lay out image: %w", err)
+	}
+	documents, err := render(image, parsed)
+	if err != nil {
+		return nil, fmt.Errorf("lay out image: %w", err)
+	}
+
+	b := &builder{}
+	b.file("oci-layout", documents.layout)
+	b.file("index.json", documents.index)
+	b.file("manifest.json", documents.manifest)
+	if image.Name != (Name{}) {
+		// docker2aci needs both, in this order.
+		b.file("repositories", documents.repositories)
+		b.file("refs/"+image.Name.Tag, documents.ref)
+	}
+	b.dir("blobs/")
+	b.dir(blobDir)
+	b.file(blobName(documents.descriptor.Digest), image.Manifest)
+
+	seen := map[v1.Hash]int64{documents.descriptor.Digest: documents.descriptor.Size}
+	for i, d := range append([]v1.Descriptor{parsed.Config}, parsed.Layers...) {
+		if size, ok := seen[d.Digest]; ok {
+			if size != d.Size {
+				return nil, fmt.Errorf("lay out image: %s has two sizes, %d and %d", d.Digest, size, d.Size)
+			}
+			continue
+		}
+		seen[d.Digest] = d.Size
+		b.blob(d, i > 0)
+	}
+	return b.finish()
+}
+
+// parse checks what a hostile manifest could get wrong. The manifest's digest
+// has been checked by whoever fetched it, which says nothing of its contents.
+func parse(manifest []byte) (*v1.Manifest, error) {
+	m, err := v1.ParseManifest(bytes.NewReader(manifest))
+	if err != nil {
+		return nil, err
+	}
+	if m.Config.Digest == (v1.Hash{}) {
+		return nil, errors.New("manifest without a config")
+	}
+	var sum int64
+	for _, d := range append([]v1.Descriptor{m.Config}, m.Layers...) {
+		if d.Digest.Algorithm != "sha256" || len(d.Digest.Hex) != 64 {
+			return nil, fmt.Errorf("digest %q is not sha256", d.Digest)
+		}
+		if d.Size < 0 || d.Size > maxSize-sum {
+			return nil, fmt.Errorf("blob %s: size %d", d.Digest, d.Size)
+		}
+		sum += d.Size
+	}
+	return m, nil
+}
