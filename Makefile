@@ -1,0 +1,49 @@
+# ocidistfs: make help lists the targets.
+
+GO       ?= go
+FUZZTIME ?= 60s
+VERSION  := $(shell git describe --tags --always --dirty 2>/dev/null || echo devel)
+LDFLAGS  := -s -w -X main.version=$(VERSION)
+BUILD    := CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)'
+
+.DEFAULT_GOAL := build
+.PHONY: build test race single demo lint fuzz cross help clean
+
+build: ## build dist/ocidistfs
+	$(BUILD) -o dist/ocidistfs ./cmd/ocidistfs
+
+test: ## run the tests (Go, root and /dev/fuse are all they need)
+	$(GO) vet ./...
+	CGO_ENABLED=0 $(GO) test -timeout 10m ./...
+
+race: ## run the tests with the race detector (needs a C compiler)
+	CGO_ENABLED=1 $(GO) test -race -timeout 15m ./...
+
+single: ## run the tests on one processor
+	CGO_ENABLED=0 GOMAXPROCS=1 $(GO) test -count=1 -timeout 15m ./...
+
+demo: build ## mount a small registry of its own and walk through it
+	./dist/ocidistfs demo
+
+lint: ## run the linter, which is pinned in internal/lint
+	$(GO) build -C internal/lint -o $(CURDIR)/dist/golangci-lint github.com/golangci/golangci-lint/v2/cmd/golangci-lint
+	./dist/golangci-lint run --concurrency 2 ./...
+
+fuzz: ## fuzz each target for FUZZTIME
+	@set -e; for package in $$($(GO) list ./...); do \
+		for target in $$($(GO) test -list '^Fuzz' $$package | grep '^Fuzz' || true); do \
+			echo "== $$package $$target"; \
+			$(GO) test -run '^$$' -fuzz "^$$target$$" -fuzztime $(FUZZTIME) $$package; \
+		done; \
+	done
+
+cross: ## build for linux on amd64 and arm64, compile for darwin
+	GOOS=linux GOARCH=amd64 $(BUILD) -o dist/ocidistfs-linux-amd64 ./cmd/ocidistfs
+	GOOS=linux GOARCH=arm64 $(BUILD) -o dist/ocidistfs-linux-arm64 ./cmd/ocidistfs
+	GOOS=darwin GOARCH=arm64 $(BUILD) -o /dev/null ./cmd/ocidistfs
+
+help: ## list the targets
+	@sed -n 's/^\([a-z]*\):.*## /  make \1	/p' $(MAKEFILE_LIST) | expand -t 16
+
+clean: ## remove what was built
+	rm -rf dist

@@ -1,0 +1,98 @@
+package cache
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"sync"
+
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+)
+
+// A Blob is one blob of a repository, on disk or not. It is a handle: making one
+// costs nothing.
+type Blob struct {
+	store *Store
+	key   contentKey
+	from  Fetcher
+}
+
+// Blob returns the blob of a digest that is size bytes long; what is missing of
+// it comes from from, or from whoever opened it first and still has it open.
+//
+// A blob that is whole and verified is shared by all repositories: its bytes are
+// what the digest says, whoever sent them, and the directory is one user's.
+func (r *Repository) Blob(d v1.Hash, size int64, from Fetcher) *Blob {
+	return &Blob{r.store, contentKey{r.name, d, size}, from}
+}
+
+// Size is the blob's length in bytes.
+func (b *Blob) Size() int64 { return b.key.size }
+
+// Open returns a reader of the blob, which the caller closes. It fetches
+// nothing.
+func (b *Blob) Open() (*Reader, error) {
+	if b.key.digest.Algorithm != "sha256" || b.key.size < 0 {
+		return nil, fmt.Errorf("blob %s of %d bytes: not a sha256 digest, or no size", b.key.digest, b.key.size)
+	}
+	c, err := b.store.acquire(b.key, b.from)
+	if err != nil {
+		return nil, fmt.Errorf("blob %s: %w", b.key.digest, err)
+	}
+	return &Reader{content: c}, nil
+}
+
+// A Reader reads one blob. It is safe for concurrent use; it is not read after
+// Close.
+type Reader struct {
+	content *content
+	once    sync.Once
+	err     error // of Close
+}
+
+// Size is the blob's length in bytes.
+func (r *Reader) Size() int64 { return r.content.key.size }
+
+// Verified says that the blob is whole, and was checked against its digest.
+func (r *Reader) Verified() bool { return r.content.verified() }
+
+// ReadAt fills p with the bytes at off, by the rules of io.ReaderAt. It waits
+// for what is missing until ctx ends, whose cause it then returns; the download
+// goes on. After a blob turned out not to be what its digest says, it is
+// [ErrMismatch].
+func (r *Reader) ReadAt(ctx context.Context, p []byte, off int64) (int, error) {
+	c := r.content
+	if off < 0 {
+		return 0, fmt.Errorf("blob %s: read at %d", c.key.digest, off)
+	}
+	if off >= c.key.size {
+		return 0, io.EOF
+	}
+	var atEnd error
+	if left := c.key.size - off; int64(len(p)) > left {
+		p, atEnd = p[:left], io.EOF
+	}
+	n, err := c.readAt(ctx, p, off)
+	if err != nil {
+		return n, fmt.Errorf("blob %s of %s: %w", c.key.digest, c.key.repository, err)
+	}
+	return n, atEnd
+}
+
+// Prefetch starts downloads of what is missing in the n bytes at off, and
+// returns at once.
+func (r *Reader) Prefetch(off, n int64) {
+	c := r.content
+	end := min(off+n, c.key.size)
+	off = max(off, 0)
+	if off < end {
+		c.prefetch(int(off/chunkSize), chunksOf(end))
+	}
+}
+
+// Close gives the blob back. Downloads that no other reader needs finish what
+// they are at and stop.
+func (r *Reader) Close() error {
+	r.once.Do(func() { r.err = r.content.store.release(r.content, 1, 0) })
+	return r.err
+}

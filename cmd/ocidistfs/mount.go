@@ -1,0 +1,195 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"runtime"
+	"time"
+
+	"github.com/alecthomas/kingpin/v2"
+	"github.com/docker/cli/cli/config"
+
+	"github.com/ocidistfs/ocidistfs/cache"
+	"github.com/ocidistfs/ocidistfs/fs"
+	"github.com/ocidistfs/ocidistfs/fs/tree"
+	"github.com/ocidistfs/ocidistfs/registry"
+)
+
+// A mount is what is served, and how. Its exported fields go to the process in
+// the background as JSON.
+type mount struct {
+	Connection connection
+	Logging    logging
+	Mountpoint string // absolute
+	CacheDir   string // absolute
+	TagTTL     time.Duration
+	ListTTL    time.Duration
+	Platform   string
+	Registries []string
+	AllowOther bool
+	UID, GID   uint32
+}
+
+func addMount(app *kingpin.Application) (string, command) {
+	var m mount
+	var foreground bool
+	cmd := app.Command("mount", "Mount all registries as a directory, in the background.\n\nExample: ocidistfs mount /mnt/reg")
+	m.Connection.flags(cmd)
+	m.Logging.flags(cmd)
+	cacheFlag(cmd, &m.CacheDir)
+	cmd.Flag("tag-ttl", "For how long a tag is not asked for again.").Default("60s").DurationVar(&m.TagTTL)
+	cmd.Flag("list-ttl", "For how long a list of tags is not asked for again.").Default("60s").DurationVar(&m.ListTTL)
+	platformFlag(cmd, &m.Platform)
+	cmd.Flag("registry", "List this host in the root (repeatable).").PlaceHolder("HOST").StringsVar(&m.Registries)
+	cmd.Flag("allow-other", "Let other users look, by mode bits.").BoolVar(&m.AllowOther)
+	cmd.Flag("uid", "Owner of the files.").Default(fmt.Sprint(os.Getuid())).Uint32Var(&m.UID)
+	cmd.Flag("gid", "Group of the files.").Default(fmt.Sprint(os.Getgid())).Uint32Var(&m.GID)
+	cmd.Flag("foreground", "Stay, until a signal or an unmount.").Short('f').BoolVar(&foreground)
+	cmd.Arg("MOUNTPOINT", "An empty directory.").Required().StringVar(&m.Mountpoint)
+	return cmd.FullCommand(), func(ctx context.Context, s streams) error {
+		if err := m.check(s); err != nil {
+			return err
+		}
+		if !foreground {
+			return m.background(ctx)
+		}
+		return m.serve(ctx, s.err, func() error {
+			_, err := fmt.Fprintf(s.err, "ocidistfs: serving registries at %s; stop with Ctrl-C or: ocidistfs unmount %s\n", m.Mountpoint, m.Mountpoint)
+			return err
+		})
+	}
+}
+
+// check finds what is wrong before anything is started, and makes what is
+// relative absolute: the process that serves has another working directory.
+func (m *mount) check(s streams) error {
+	for _, host := range m.Registries {
+		if !registry.ValidHost(host) {
+			return usagef("--registry %s: not a registry's host, as in registry.example.com:5000", host)
+		}
+	}
+	if m.Connection.Username != "" && len(m.Registries) != 1 {
+		return usagef("--username is for one host: name it with exactly one --registry")
+	}
+	if m.TagTTL < 0 || m.ListTTL < 0 {
+		return usagef("--tag-ttl and --list-ttl cannot be negative")
+	}
+	if _, err := parsePlatform(m.Platform); err != nil {
+		return err
+	}
+	if err := m.Connection.check(s.in); err != nil {
+		return err
+	}
+	var err error
+	if m.CacheDir, err = cacheDir(m.CacheDir); err != nil {
+		return err
+	}
+	for _, path := range []*string{&m.Mountpoint, &m.Logging.File, &m.Connection.CACert} {
+		if *path == "" {
+			continue
+		}
+		if *path, err = filepath.Abs(*path); err != nil {
+			return err
+		}
+	}
+	return fs.Check(m.Mountpoint, m.AllowOther, m.CacheDir, config.Dir())
+}
+
+// serve mounts, says so by ready, and returns when the mount is gone. When ctx
+// ends it unmounts.
+func (m *mount) serve(ctx context.Context, stderr io.Writer, ready func() error) (err error) {
+	log, closeLog, err := m.Logging.open(stderr)
+	if err != nil {
+		return err
+	}
+	defer closeLog()
+	host := ""
+	if len(m.Registries) == 1 {
+		host = m.Registries[0]
+	}
+	client, err := m.Connection.client(host, log)
+	if err != nil {
+		return err
+	}
+	defer client.Close()
+	store, err := cache.Open(m.CacheDir, cache.Options{Logger: log})
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, store.Close()) }()
+	platform, err := parsePlatform(m.Platform)
+	if err != nil {
+		return err
+	}
+	mistakes := fs.NewErrorLog(nil)
+	t := tree.New(tree.Options{
+		Client: client, Store: store,
+		Registries: append(configuredHosts(log), m.Registries...),
+		TagTTL:     m.TagTTL, ListTTL: m.ListTTL, Platform: platform,
+		Report: mistakes.Add,
+	})
+	defer t.Close()
+	server, err := fs.Mount(m.Mountpoint, t.Root(), fs.Options{
+		AllowOther: m.AllowOther, UID: m.UID, GID: m.GID, Logger: log, Errors: mistakes,
+		Status: m.status(client, store, platform),
+	})
+	if err != nil {
+		return err
+	}
+	gone := make(chan struct{})
+	go func() { server.Wait(); close(gone) }()
+	if err := ready(); err != nil {
+		return errors.Join(err, server.Unmount())
+	}
+	select {
+	case <-gone:
+		return nil
+	case <-ctx.Done():
+		return server.Unmount()
+	}
+}
+
+// status is what status.json shows of the mount.
+func (m *mount) status(client *registry.Client, store *cache.Store, platform tree.Platform) func() any {
+	started := time.Now().UTC().Truncate(time.Second)
+	return func() any {
+		return struct {
+			Version    string         `json:"version"`
+			Go         string         `json:"go"`
+			PID        int            `json:"pid"`
+			Mountpoint string         `json:"mountpoint"`
+			Started    time.Time      `json:"started"`
+			Platform   string         `json:"platform"`
+			TagTTL     string         `json:"tagTTL"`
+			ListTTL    string         `json:"listTTL"`
+			CacheDir   string         `json:"cacheDir"`
+			Cache      cache.Stats    `json:"cache"`
+			Registries registry.Stats `json:"registries"`
+		}{
+			versionString(), runtime.Version(), os.Getpid(), m.Mountpoint, started, platform.String(),
+			m.TagTTL.String(), m.ListTTL.String(), store.Dir(), store.Stats(), client.Stats(),
+		}
+	}
+}
+
+// configuredHosts are the registries that docker is logged in to. A
+// configuration that cannot be read is a warning, as it is for credentials.
+func configuredHosts(log *slog.Logger) []string {
+	file, err := config.Load(config.Dir())
+	if err != nil {
+		log.Warn("docker's configuration", "error", err)
+		return nil
+	}
+	var hosts []string
+	for name := range file.GetAuthConfigs() {
+		if host := registry.HostOfCredentials(name); host != "" {
+			hosts = append(hosts, host)
+		}
+	}
+	return hosts
+}

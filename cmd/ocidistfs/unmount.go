@@ -1,0 +1,16 @@
+package main
+
+import (
+	"context"
+
+	"github.com/alecthomas/kingpin/v2"
+
+	"github.com/ocidistfs/ocidistfs/fs"
+)
+
+func addUnmount(app *kingpin.Application) (string, command) {
+	var mountpoint string
+	cmd := app.Command("unmount", "End a mount.\n\nExample: ocidistfs unmount /mnt/reg").Alias("umount")
+	cmd.Arg("MOUNTPOINT", "Where it is mounted.").Required().StringVar(&mountpoint)
+	return cmd.FullCommand(), func(context.Context, streams) error { return fs.Unmount(mountpoint) }
+}

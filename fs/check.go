@@ -1,0 +1,178 @@
+package fs
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	iofs "io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"time"
+)
+
+// fsType is the type of our mounts.
+const fsType = "fuse." + typeName
+
+// statLimit is how long a mountpoint may take to answer: one below a dead
+// network file system never does.
+const statLimit = 5 * time.Second
+
+// Check says in words why a mount at the mountpoint would fail or do harm: it is
+// no empty directory, something is mounted there, the machine lacks what it
+// needs, or one of the directories outside, which the serving process uses,
+// lies below it. A stale mount of ours, whose process is gone, is cleared.
+func Check(mountpoint string, allowOther bool, outside ...string) error {
+	if err := checkSystem(allowOther); err != nil {
+		return err
+	}
+	absolute, err := filepath.Abs(mountpoint)
+	if err != nil {
+		return err
+	}
+	// The parent is resolved, not the mountpoint: a stale one resolves to nothing.
+	path, err := resolveParent(absolute)
+	if err != nil {
+		return fmt.Errorf("mountpoint %s: %w", mountpoint, err)
+	}
+	switch entry, mounted, err := mountAt(path); {
+	case err != nil:
+		return err
+	case mounted && entry.fsType == fsType:
+		if !isStale(path) {
+			return fmt.Errorf("mountpoint %s: ocidistfs is mounted there already; end it with: ocidistfs unmount %s", mountpoint, mountpoint)
+		}
+		if err := detach(path); err != nil {
+			return fmt.Errorf("mountpoint %s: clear a mount that was left behind: %w", mountpoint, err)
+		}
+	case mounted:
+		return fmt.Errorf("mountpoint %s: a %s file system is mounted there already", mountpoint, entry.fsType)
+	}
+	if err := within(func() error { return emptyDir(path) }); err != nil {
+		return fmt.Errorf("mountpoint %s: %w", mountpoint, err)
+	}
+	for _, dir := range outside {
+		below, err := isBelow(dir, path)
+		if err != nil {
+			return err
+		}
+		if below {
+			return fmt.Errorf("%s lies below the mountpoint %s: what serves the mount cannot use a directory in it", dir, mountpoint)
+		}
+	}
+	return nil
+}
+
+func resolveParent(path string) (string, error) {
+	if path == "/" {
+		return path, nil
+	}
+	parent, err := filepath.EvalSymlinks(filepath.Dir(path))
+	if err != nil {
+		return "", err
+	}
+	whole := filepath.Join(parent, filepath.Base(path))
+	if resolved, err := filepath.EvalSymlinks(whole); err == nil {
+		return resolved, nil
+	}
+	return whole, nil
+}
+
+// isStale says whether the process behind a mount is gone.
+func isStale(path string) bool {
+	err := within(func() error {
+		_, err := os.Lstat(path)
+		return err
+	})
+	return errors.Is(err, syscall.ENOTCONN)
+}
+
+var errSlow = errors.New("it does not answer")
+
+// within runs a check that may hang on a dead file system, and does not wait
+// longer than statLimit for it.
+func within(check func() error) error {
+	done := make(chan error, 1)
+	go func() { done <- check() }()
+	select {
+	case err := <-done:
+		return err
+	case <-time.After(statLimit):
+		return errSlow
+	}
+}
+
+func emptyDir(path string) error {
+	info, err := os.Stat(path)
+	switch {
+	case errors.Is(err, iofs.ErrNotExist):
+		return errors.New("no such directory; make it first")
+	case err != nil:
+		return err
+	case !info.IsDir():
+		return errors.New("not a directory")
+	}
+	d, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = d.Close() }()
+	switch _, err := d.Readdirnames(1); {
+	case err == nil:
+		return errors.New("not empty; what is in it would be hidden")
+	case errors.Is(err, io.EOF):
+		return nil
+	default:
+		return err
+	}
+}
+
+// isBelow says whether dir is mountpoint or lies below it, links resolved. A dir
+// that does not exist yet is judged by the part that does.
+func isBelow(dir, mountpoint string) (bool, error) {
+	path, err := filepath.Abs(dir)
+	if err != nil {
+		return false, err
+	}
+	rest := ""
+	for {
+		resolved, err := filepath.EvalSymlinks(path)
+		if err == nil {
+			path = filepath.Join(resolved, rest)
+			break
+		}
+		if path == "/" {
+			return false, err
+		}
+		rest = filepath.Join(filepath.Base(path), rest)
+		path = filepath.Dir(path)
+	}
+	return path == mountpoint || strings.HasPrefix(path, strings.TrimSuffix(mountpoint, "/")+"/"), nil
+}
+
+// Unmount ends a mount of ours, from another process. One that is in use
+// disappears at once, and ends when its last file is closed.
+func Unmount(mountpoint string) error {
+	absolute, err := filepath.Abs(mountpoint)
+	if err != nil {
+		return err
+	}
+	path, err := resolveParent(absolute)
+	if err != nil {
+		return fmt.Errorf("unmount %s: %w", mountpoint, err)
+	}
+	entry, mounted, err := mountAt(path)
+	switch {
+	case err != nil:
+		return err
+	case !mounted:
+		return fmt.Errorf("unmount %s: nothing is mounted there", mountpoint)
+	case entry.fsType != fsType:
+		return fmt.Errorf("unmount %s: it is a %s file system, not one of ocidistfs", mountpoint, entry.fsType)
+	}
+	if unmountNow(path) == nil {
+		return nil
+	}
+	return detach(path)
+}

@@ -1,0 +1,138 @@
+package fs
+
+import (
+	"context"
+	"io"
+	"sync"
+	"syscall"
+
+	fusefs "github.com/hanwen/go-fuse/v2/fs"
+	"github.com/hanwen/go-fuse/v2/fuse"
+
+	"github.com/ocidistfs/ocidistfs/fs/tree"
+)
+
+// file is a regular file.
+type file struct {
+	node
+	file tree.File
+}
+
+var _ fusefs.NodeOpener = (*file)(nil)
+
+func (f *file) Open(ctx context.Context, flags uint32) (fusefs.FileHandle, uint32, syscall.Errno) {
+	if flags&(syscall.O_WRONLY|syscall.O_RDWR|syscall.O_TRUNC|syscall.O_APPEND) != 0 {
+		return nil, 0, syscall.EROFS
+	}
+	mounter := f.mount.isMounter(ctx)
+	var open tree.OpenFile
+	var attr tree.Attr
+	errno := f.do(ctx, "", func(ctx context.Context) error {
+		var err error
+		if attr, err = f.file.Attr(ctx); err != nil {
+			return err
+		}
+		if !mounter {
+			if err := permit(attr.Mode, readBit); err != nil {
+				return err
+			}
+		}
+		open, err = f.file.Open(ctx)
+		return err
+	})
+	if errno != 0 {
+		return nil, 0, errno
+	}
+	h := &handle{file: f, open: open}
+	if attr.Lifetime == 0 {
+		// Its bytes are made anew for each open.
+		return h, fuse.FOPEN_DIRECT_IO, 0
+	}
+	if !open.Verified() {
+		// What is not verified yet must not stay in the page cache, from where a
+		// second reader would get it without an error.
+		f.mount.opened.unverified(attr.Ino)
+		return h, fuse.FOPEN_DIRECT_IO, 0
+	}
+	if f.mount.opened.verified(attr.Ino) {
+		return h, fuse.FOPEN_KEEP_CACHE, 0
+	}
+	return h, 0, 0
+}
+
+// handle is one open file.
+type handle struct {
+	file *file
+	open tree.OpenFile
+	once sync.Once
+}
+
+var (
+	_ fusefs.FileReader   = (*handle)(nil)
+	_ fusefs.FileReleaser = (*handle)(nil)
+)
+
+func (h *handle) Read(ctx context.Context, p []byte, off int64) (fuse.ReadResult, syscall.Errno) {
+	n := 0
+	errno := h.file.do(ctx, "", func(ctx context.Context) error {
+		var err error
+		n, err = h.open.ReadAt(ctx, p, off)
+		if err == io.EOF {
+			err = nil
+		}
+		return err
+	})
+	if errno == syscall.EBADMSG {
+		h.file.forget()
+	}
+	if errno != 0 {
+		return nil, errno
+	}
+	return fuse.ReadResultData(p[:n]), 0
+}
+
+// forget drops the file's pages from the kernel's cache. Not from within a READ:
+// the kernel holds the page that it wants filled, and would wait for itself.
+func (f *file) forget() {
+	go func() { _ = f.NotifyContent(0, 0) }() // an inode that is gone has no pages
+}
+
+func (h *handle) Release(context.Context) syscall.Errno {
+	h.once.Do(func() {
+		if err := h.open.Close(); err != nil {
+			h.file.mount.opts.Logger.Warn("close", "path", h.file.Path(nil), "error", err)
+		}
+	})
+	return 0
+}
+
+// keptInodes bounds how many inodes are known to have good pages. A file that is
+// forgotten here has its pages dropped at its next open, no more.
+const keptInodes = 1 << 16
+
+// openedInodes knows which inodes were opened since they were verified: their
+// pages, if the kernel has any, are right.
+type openedInodes struct {
+	mu   sync.Mutex
+	good map[uint64]bool // guarded by mu
+}
+
+// verified says whether the pages of ino may be kept, and takes note that those
+// from now on may.
+func (o *openedInodes) verified(ino uint64) bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	before := o.good[ino]
+	if len(o.good) >= keptInodes {
+		clear(o.good)
+	}
+	o.good[ino] = true
+	return before
+}
+
+// unverified takes note that they may not.
+func (o *openedInodes) unverified(ino uint64) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	delete(o.good, ino)
+}

@@ -1,0 +1,86 @@
+package fs
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"os"
+	"strconv"
+	"syscall"
+	"time"
+
+	"github.com/hanwen/go-fuse/v2/fuse"
+)
+
+// signalPoll is how often a caller whose request was interrupted is looked at: a
+// fatal signal ends its wait within a few of these.
+const signalPoll = 20 * time.Millisecond
+
+// wait runs work for the request of ctx. The kernel interrupts a request for any
+// signal, and for most of them the caller wants to go on waiting: a timer, a
+// resized window. So an interrupt only starts a look at the caller, and the
+// context that work gets ends when a fatal signal is pending there, or after
+// the time allowed. The request's own context must not outlive the request, and
+// is not handed on.
+func (m *mount) wait(ctx context.Context, work func(context.Context) error) error {
+	timed, cancel := context.WithTimeoutCause(context.Background(), m.opts.OpTimeout, errTimeout)
+	defer cancel()
+	own, interrupt := context.WithCancelCause(timed)
+	defer interrupt(nil)
+	pid := callerPid(ctx)
+	stop := context.AfterFunc(ctx, func() { awaitFatal(own, pid, interrupt) })
+	defer stop()
+	return work(own)
+}
+
+func callerPid(ctx context.Context) uint32 {
+	if caller, ok := fuse.FromContext(ctx); ok {
+		return caller.Pid
+	}
+	return 0
+}
+
+// awaitFatal ends ctx once a fatal signal is pending for the caller, or where
+// nobody can say: a process of another PID namespace has number 0.
+func awaitFatal(ctx context.Context, pid uint32, interrupt context.CancelCauseFunc) {
+	tick := time.NewTicker(signalPoll)
+	defer tick.Stop()
+	for {
+		status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
+		if pid == 0 || err != nil || fatalPending(status) {
+			interrupt(errInterrupted)
+			return
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// fatalPending reads /proc/<pid>/status (proc_pid_status(5)). The kernel turns a
+// signal whose default is to end the process (INT, TERM, HUP) into a pending
+// SIGKILL; one that dumps core, as QUIT, stays itself, and is fatal unless it is
+// blocked, ignored or caught.
+func fatalPending(status []byte) bool {
+	mask := func(field string) uint64 {
+		_, rest, ok := bytes.Cut(status, []byte("\n"+field+":"))
+		if !ok {
+			return 0
+		}
+		line, _, _ := bytes.Cut(rest, []byte("\n"))
+		n, err := strconv.ParseUint(string(bytes.TrimSpace(line)), 16, 64)
+		if err != nil {
+			return 0
+		}
+		return n
+	}
+	bit := func(s syscall.Signal) uint64 { return 1 << (s - 1) }
+	pending := mask("SigPnd") | mask("ShdPnd")
+	if pending&bit(syscall.SIGKILL) != 0 {
+		return true
+	}
+	handled := mask("SigBlk") | mask("SigIgn") | mask("SigCgt")
+	return pending&bit(syscall.SIGQUIT)&^handled != 0
+}

@@ -1,0 +1,170 @@
+package fs
+
+import (
+	"context"
+	iofs "io/fs"
+	"syscall"
+	"time"
+
+	fusefs "github.com/hanwen/go-fuse/v2/fs"
+	"github.com/hanwen/go-fuse/v2/fuse"
+
+	"github.com/ocidistfs/ocidistfs/fs/tree"
+)
+
+// mount is what all nodes of a mount share.
+type mount struct {
+	opts   Options
+	errors *ErrorLog
+	opened *openedInodes
+	uid    uint32 // of the process that serves
+}
+
+// node is what every kind of node has: the tree's node, and how to describe it.
+type node struct {
+	fusefs.Inode
+	mount *mount
+	tree  tree.Node
+}
+
+var (
+	_ fusefs.NodeGetattrer   = (*node)(nil)
+	_ fusefs.NodeAccesser    = (*node)(nil)
+	_ fusefs.NodeStatfser    = (*node)(nil)
+	_ fusefs.NodeGetxattrer  = (*node)(nil)
+	_ fusefs.NodeListxattrer = (*node)(nil)
+	_ fusefs.NodeSetattrer   = (*node)(nil)
+	_ fusefs.NodeIoctler     = (*node)(nil)
+)
+
+// do runs one operation on name in the node ("" is the node itself): in its own
+// time, with its error in the log and as an errno.
+func (n *node) do(ctx context.Context, name string, work func(context.Context) error) syscall.Errno {
+	err := n.mount.wait(ctx, work)
+	if err == nil {
+		return 0
+	}
+	if isNews(err) {
+		path := n.Path(nil)
+		if name != "" && path != "" {
+			path += "/"
+		}
+		n.mount.report(path+name, err)
+	}
+	return toErrno(err)
+}
+
+func (m *mount) report(path string, err error) {
+	m.errors.Add(path, err)
+	m.opts.Logger.Warn("operation", "path", path, "errno", toErrno(err).Error(), "error", err)
+}
+
+func (n *node) Getattr(ctx context.Context, _ fusefs.FileHandle, out *fuse.AttrOut) syscall.Errno {
+	return n.do(ctx, "", func(ctx context.Context) error {
+		attr, err := n.tree.Attr(ctx)
+		if err != nil {
+			return err
+		}
+		n.mount.fill(&out.Attr, attr)
+		out.SetTimeout(lifetime(attr.Lifetime))
+		return nil
+	})
+}
+
+// Access checks the mode for those who are not the mounter: the mount has no
+// default_permissions, which would bind the mounter too.
+func (n *node) Access(ctx context.Context, mask uint32) syscall.Errno {
+	mounter := n.mount.isMounter(ctx)
+	return n.do(ctx, "", func(ctx context.Context) error {
+		attr, err := n.tree.Attr(ctx)
+		if err != nil || mounter {
+			return err
+		}
+		return permit(attr.Mode, mask)
+	})
+}
+
+// isMounter says whether the caller may read everything: whoever mounted, and
+// root.
+func (m *mount) isMounter(ctx context.Context) bool {
+	caller, ok := fuse.FromContext(ctx)
+	return !ok || caller.Uid == 0 || caller.Uid == m.uid
+}
+
+// permit checks access for a user who is neither owner nor in the group.
+func permit(mode iofs.FileMode, mask uint32) error {
+	if uint32(mode.Perm())&7&mask != mask&7 {
+		return errDenied
+	}
+	return nil
+}
+
+// Statfs answers from constants: df must not ask a registry.
+func (n *node) Statfs(_ context.Context, out *fuse.StatfsOut) syscall.Errno {
+	*out = fuse.StatfsOut{Bsize: blockSize, Frsize: blockSize, NameLen: 255}
+	return 0
+}
+
+func (n *node) Getxattr(context.Context, string, []byte) (uint32, syscall.Errno) {
+	return 0, syscall.ENODATA
+}
+
+func (n *node) Listxattr(context.Context, []byte) (uint32, syscall.Errno) { return 0, 0 }
+
+func (n *node) Setattr(context.Context, fusefs.FileHandle, *fuse.SetAttrIn, *fuse.AttrOut) syscall.Errno {
+	return syscall.EROFS
+}
+
+func (n *node) Ioctl(context.Context, fusefs.FileHandle, uint32, uint64, []byte, []byte) (int32, syscall.Errno) {
+	return 0, syscall.ENOTTY
+}
+
+// blockSize is what st_blksize says: programs copy in pieces of it.
+const blockSize = 128 << 10
+
+func (m *mount) fill(out *fuse.Attr, a tree.Attr) {
+	out.Ino = a.Ino
+	out.Mode = unixMode(a.Mode)
+	out.Size = uint64(a.Size)
+	// tar -S takes a file without blocks for one hole, and archives zeros.
+	out.Blocks = uint64(a.Size+511) / 512
+	out.Blksize = blockSize
+	out.Nlink = 1
+	out.Uid, out.Gid = m.opts.UID, m.opts.GID
+	t := a.ModTime
+	if t.Before(time.Unix(0, 0)) {
+		t = time.Unix(0, 0)
+	}
+	out.SetTimes(&t, &t, &t)
+}
+
+func unixMode(mode iofs.FileMode) uint32 { return uint32(mode.Perm()) | unixType(mode) }
+
+func unixType(mode iofs.FileMode) uint32 {
+	switch mode.Type() {
+	case iofs.ModeDir:
+		return syscall.S_IFDIR
+	case iofs.ModeSymlink:
+		return syscall.S_IFLNK
+	}
+	return syscall.S_IFREG
+}
+
+// maxLifetime is as long as the kernel is told that something stays: it has no
+// "for ever".
+const maxLifetime = 365 * 24 * time.Hour
+
+func lifetime(d time.Duration) time.Duration { return min(max(d, 0), maxLifetime) }
+
+// wrap makes the FUSE node of a tree's.
+func (m *mount) wrap(t tree.Node) fusefs.InodeEmbedder {
+	switch t := t.(type) {
+	case tree.Dir:
+		return &dir{node: node{mount: m, tree: t}, dir: t}
+	case tree.Link:
+		return &link{node: node{mount: m, tree: t}, link: t}
+	case tree.File:
+		return &file{node: node{mount: m, tree: t}, file: t}
+	}
+	panic("a tree's node is a directory, a link or a file")
+}

@@ -1,0 +1,144 @@
+// Package fs serves a tree through FUSE. It is the one package that knows the
+// kernel: inodes and how long they are remembered, errno, signals, permissions,
+// what may stay in the page cache.
+//
+// Mount serves, [Check] says beforehand why it could not, [Unmount] ends a mount
+// from another process. A process must not touch its own mount: it would wait
+// for itself.
+package fs
+
+import (
+	"fmt"
+	"log"
+	"log/slog"
+	"os"
+	"sync"
+	"time"
+
+	fusefs "github.com/hanwen/go-fuse/v2/fs"
+	"github.com/hanwen/go-fuse/v2/fuse"
+
+	"github.com/ocidistfs/ocidistfs/fs/tree"
+)
+
+// typeName is what mounts are called in /proc/self/mountinfo: fuse.ocidistfs.
+const typeName = "ocidistfs"
+
+// Options are how a tree is served. The zero value works.
+type Options struct {
+	AllowOther bool   // others than the mounter may look, by mode bits
+	UID, GID   uint32 // owner of everything
+	// OpTimeout ends an operation that takes longer; 0 is 60 seconds.
+	OpTimeout time.Duration
+	Logger    *slog.Logger // nil discards
+	// Status is shown in .ocidistfs/status.json; nil shows the errors alone. It
+	// must not touch the mount.
+	Status func() any
+	// Errors takes the errors that are shown in .ocidistfs/errors; nil makes one.
+	Errors *ErrorLog
+}
+
+const (
+	// maxWrite is the largest READ that the kernel sends.
+	maxWrite = 1 << 20
+	// maxBackground is how many READs may wait at once before others have to: one
+	// dead registry must not stop the rest.
+	maxBackground = 256
+	// maxInflight bounds the memory of the READs being answered.
+	maxInflight = 256 << 20
+	// negativeLifetime is for how long the kernel remembers that a name does not
+	// exist; the tree remembers longer where it may.
+	negativeLifetime = time.Second
+	// drainLimit is how long an unmount waits for files to be closed.
+	drainLimit = 5 * time.Second
+)
+
+// A Server serves one mount.
+type Server struct {
+	mountpoint string
+	fuse       *fuse.Server
+	unmount    sync.Once
+	unmountErr error
+}
+
+// Mount mounts root at the mountpoint and serves it until it is unmounted. The
+// caller has asked [Check].
+func Mount(mountpoint string, tree tree.Dir, opts Options) (*Server, error) {
+	if opts.OpTimeout == 0 {
+		opts.OpTimeout = time.Minute
+	}
+	if opts.Logger == nil {
+		opts.Logger = slog.New(slog.DiscardHandler)
+	}
+	if opts.Errors == nil {
+		opts.Errors = NewErrorLog(nil)
+	}
+	m := &mount{opts: opts, errors: opts.Errors, opened: &openedInodes{good: map[uint64]bool{}}, uid: uint32(os.Getuid())}
+	top := root{tree, newStatusDir(m)}
+	negative := negativeLifetime
+	raw := fusefs.NewNodeFS(m.wrap(top), &fusefs.Options{
+		NegativeTimeout: &negative,
+		Logger:          log.New(logWriter{opts.Logger}, "", 0),
+	})
+	options := &fuse.MountOptions{
+		FsName: typeName, Name: typeName,
+		AllowOther:              opts.AllowOther,
+		MaxWrite:                maxWrite,
+		MaxBackground:           maxBackground,
+		MaxInflightRequestBytes: maxInflight,
+		DisableReadDirPlus:      true, // it looks every entry up
+		DisableSplice:           true, // with reads of 1 MiB the pipe is too short
+		IgnoreSecurityLabels:    true,
+		PanicHandler: func(p any) fuse.Status {
+			opts.Logger.Error("panic", "value", fmt.Sprint(p))
+			m.errors.Add("", fmt.Errorf("panic: %v", p))
+			return fuse.EIO
+		},
+		Logger: log.New(logWriter{opts.Logger}, "", 0),
+	}
+	restrict(options)
+	server, err := fuse.NewServer(raw, mountpoint, options)
+	if err != nil {
+		return nil, fmt.Errorf("mount %s: %w", mountpoint, err)
+	}
+	go server.Serve()
+	if err := server.WaitMount(); err != nil {
+		return nil, fmt.Errorf("mount %s: %w", mountpoint, err)
+	}
+	if os.Geteuid() == 0 {
+		raiseReadAhead(mountpoint, opts.Logger)
+	}
+	return &Server{mountpoint: mountpoint, fuse: server}, nil
+}
+
+// Wait returns when the mount is gone, and all that was asked is answered.
+func (s *Server) Wait() { s.fuse.Wait() }
+
+// Unmount ends the mount. One that is in use disappears at once for everybody
+// else, and is waited for, for a while.
+func (s *Server) Unmount() error {
+	s.unmount.Do(func() {
+		if s.fuse.Unmount() == nil {
+			return
+		}
+		if s.unmountErr = detach(s.mountpoint); s.unmountErr != nil {
+			return
+		}
+		gone := make(chan struct{})
+		go func() { s.fuse.Wait(); close(gone) }()
+		select {
+		case <-gone:
+		case <-time.After(drainLimit):
+			s.unmountErr = fmt.Errorf("unmount %s: files of it are still open; it ends with the last of them", s.mountpoint)
+		}
+	})
+	return s.unmountErr
+}
+
+// logWriter gives what go-fuse has to say to the log.
+type logWriter struct{ log *slog.Logger }
+
+func (w logWriter) Write(p []byte) (int, error) {
+	w.log.Debug("fuse", "message", string(p))
+	return len(p), nil
+}

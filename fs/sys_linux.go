@@ -1,0 +1,124 @@
+package fs
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"os/exec"
+	"strings"
+	"syscall"
+
+	"github.com/hanwen/go-fuse/v2/fuse"
+	"golang.org/x/sys/unix"
+)
+
+// remoteIO is for a registry that failed.
+const remoteIO = syscall.EREMOTEIO
+
+// restrict makes the mount read-only and harmless. Root mounts by the system
+// call, without fusermount3, which others need.
+func restrict(o *fuse.MountOptions) {
+	if os.Geteuid() == 0 {
+		o.DirectMountStrict = true
+		o.DirectMountFlags = unix.MS_RDONLY | unix.MS_NOSUID | unix.MS_NODEV | unix.MS_NOEXEC
+		return
+	}
+	o.Options = []string{"ro", "nosuid", "nodev", "noexec"}
+}
+
+// readAheadKB is how far the kernel reads ahead of a sequential reader. Its
+// default of 128 KiB keeps one READ under way at a time.
+const readAheadKB = "4096"
+
+// raiseReadAhead sets it for the mount, where that is allowed. The device's
+// number is asked of mountinfo, since a stat of the mount would be answered by
+// this very process.
+func raiseReadAhead(mountpoint string, log *slog.Logger) {
+	entry, ok, err := mountAt(mountpoint)
+	if err == nil && ok {
+		err = os.WriteFile("/sys/class/bdi/"+entry.device+"/read_ahead_kb", []byte(readAheadKB), 0)
+	}
+	if err != nil {
+		log.Debug("the kernel's read-ahead stays as it is", "error", err)
+	}
+}
+
+// A mountEntry is a line of /proc/self/mountinfo (proc_pid_mountinfo(5)).
+type mountEntry struct{ device, fsType string }
+
+// mountAt returns the topmost mount at a path, which is absolute and without
+// links. It touches no file system but /proc.
+func mountAt(path string) (entry mountEntry, ok bool, err error) {
+	b, err := os.ReadFile("/proc/self/mountinfo")
+	if err != nil {
+		return mountEntry{}, false, err
+	}
+	for line := range strings.Lines(string(b)) {
+		before, after, found := strings.Cut(line, " - ")
+		fields, rest := strings.Fields(before), strings.Fields(after)
+		if !found || len(fields) < 5 || len(rest) < 1 || unescape(fields[4]) != path {
+			continue
+		}
+		entry, ok = mountEntry{device: fields[2], fsType: rest[0]}, true // the last one is on top
+	}
+	return entry, ok, nil
+}
+
+// unescape undoes the octal escapes that mountinfo has for blanks.
+func unescape(s string) string {
+	return strings.NewReplacer(`\040`, " ", `\011`, "\t", `\012`, "\n", `\134`, `\`).Replace(s)
+}
+
+// detach takes a mount out of the tree of directories. It ends when the last
+// file of it is closed.
+func detach(mountpoint string) error {
+	if os.Geteuid() == 0 {
+		if err := unix.Unmount(mountpoint, unix.MNT_DETACH|unix.UMOUNT_NOFOLLOW); err != nil {
+			return fmt.Errorf("unmount %s: %w", mountpoint, err)
+		}
+		return nil
+	}
+	return fusermount("-uz", mountpoint)
+}
+
+// unmountNow ends a mount that nobody uses; one in use is EBUSY.
+func unmountNow(mountpoint string) error {
+	if os.Geteuid() == 0 {
+		return unix.Unmount(mountpoint, unix.UMOUNT_NOFOLLOW)
+	}
+	return fusermount("-u", mountpoint)
+}
+
+func fusermount(flag, mountpoint string) error {
+	out, err := exec.Command("fusermount3", flag, "--", mountpoint).CombinedOutput()
+	if err != nil {
+		return fmt.Errorf("fusermount3 %s %s: %w: %s", flag, mountpoint, err, strings.TrimSpace(string(out)))
+	}
+	return nil
+}
+
+// checkSystem says in words why this machine cannot mount.
+func checkSystem(allowOther bool) error {
+	if _, err := os.Stat("/dev/fuse"); err != nil {
+		return errors.New("/dev/fuse is missing: load the kernel's module (modprobe fuse), or give it to the container (--device /dev/fuse)")
+	}
+	if os.Geteuid() == 0 {
+		return nil
+	}
+	if _, err := exec.LookPath("fusermount3"); err != nil {
+		return errors.New("fusermount3 is missing, which lets others than root mount: install the package fuse3, or run as root")
+	}
+	if !allowOther {
+		return nil
+	}
+	b, err := os.ReadFile("/etc/fuse.conf")
+	if err == nil {
+		for line := range strings.Lines(string(b)) {
+			if strings.TrimSpace(line) == "user_allow_other" {
+				return nil
+			}
+		}
+	}
+	return errors.New("--allow-other is not permitted: it needs the line user_allow_other in /etc/fuse.conf, or root")
+}

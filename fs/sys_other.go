@@ -1,0 +1,25 @@
+//go:build !linux
+
+package fs
+
+import (
+	"errors"
+	"log/slog"
+	"syscall"
+
+	"github.com/hanwen/go-fuse/v2/fuse"
+)
+
+// remoteIO is for a registry that failed.
+const remoteIO = syscall.EIO
+
+var errLinuxOnly = errors.New("mounts are for Linux; the commands tags, manifest and pull work here too")
+
+type mountEntry struct{ device, fsType string }
+
+func restrict(*fuse.MountOptions)              {}
+func raiseReadAhead(string, *slog.Logger)      {}
+func mountAt(string) (mountEntry, bool, error) { return mountEntry{}, false, errLinuxOnly }
+func detach(string) error                      { return errLinuxOnly }
+func unmountNow(string) error                  { return errLinuxOnly }
+func checkSystem(bool) error                   { return errLinuxOnly }

@@ -1,0 +1,176 @@
+package tree
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	iofs "io/fs"
+
+	"github.com/google/go-containerregistry/pkg/v1/types"
+
+	"github.com/ocidistfs/ocidistfs/cache"
+	"github.com/ocidistfs/ocidistfs/fs/imagetar"
+	"github.com/ocidistfs/ocidistfs/registry"
+)
+
+// An Image is what a reference stands for: an image, an index of images or an
+// artifact, by the digest that it had when it was resolved. It is immutable and
+// safe for concurrent use.
+type Image struct {
+	repo     *repository
+	tag      string // names the image in its archive; "" where it has no name
+	manifest cache.Manifest
+}
+
+// Manifest is the referenced manifest or index.
+func (i *Image) Manifest() cache.Manifest { return i.manifest }
+
+// Resolved is the manifest for the tree's platform, the referenced one where
+// that is no index. The error is [ErrNoPlatform] where the index has none.
+func (i *Image) Resolved(ctx context.Context) (cache.Manifest, error) {
+	return i.repo.forPlatform(ctx, i.manifest)
+}
+
+// Repository is where the image came from.
+func (i *Image) Repository() *registry.Repository { return i.repo.remote }
+
+// Archive is the layout of image.tar; it costs no blob. The error is
+// [ErrNotImage] for an artifact.
+func (i *Image) Archive(ctx context.Context) (*imagetar.Archive, error) {
+	resolved, err := i.Resolved(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return i.archive(resolved)
+}
+
+func (i *Image) archive(resolved cache.Manifest) (*imagetar.Archive, error) {
+	return archive(i.repo.name(), i.embedded(), resolved)
+}
+
+// ArchiveOf is the layout of image.tar for a manifest that was fetched without a
+// tree, as ref names it. The error is [ErrNotImage] for an artifact.
+func ArchiveOf(ref registry.Reference, d registry.Descriptor, manifest []byte) (*imagetar.Archive, error) {
+	return archive(ref.Name(), embedded(ref.Name(), ref.Tag), cache.Manifest{
+		Digest: d.Digest, MediaType: string(d.MediaType), Bytes: manifest,
+	})
+}
+
+func archive(repository string, name imagetar.Name, resolved cache.Manifest) (*imagetar.Archive, error) {
+	if err := imageOnly(resolved); err != nil {
+		return nil, fmt.Errorf("%s@%s: %w", repository, resolved.Digest, err)
+	}
+	a, err := imagetar.New(imagetar.Image{
+		Manifest:  resolved.Bytes,
+		MediaType: mediaType(resolved),
+		Name:      name,
+	})
+	if err != nil {
+		return nil, fmt.Errorf("image.tar of %s@%s: %w", repository, resolved.Digest, err)
+	}
+	return a, nil
+}
+
+// embedded is the name that the archive gives its image.
+func (i *Image) embedded() imagetar.Name { return embedded(i.repo.name(), i.tag) }
+
+func embedded(repository, tag string) imagetar.Name {
+	if tag == "" {
+		return imagetar.Name{}
+	}
+	return imagetar.Name{Repository: repository, Tag: tag}
+}
+
+// OpenTar opens image.tar for a sequential or random reader; the caller closes
+// it.
+func (i *Image) OpenTar(ctx context.Context) (OpenFile, error) {
+	archive, err := i.Archive(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return i.repo.openArchive(archive)
+}
+
+// file returns the node of a name in the image directory.
+func (i *Image) file(ctx context.Context, name string) (Node, error) {
+	m := i.manifest
+	if name != manifestName && name != digestName {
+		resolved, err := i.Resolved(ctx)
+		if err != nil {
+			return nil, err
+		}
+		m = resolved
+	}
+	return i.fileOf(name, m)
+}
+
+// fileOf returns the node called name of the manifest m, which is the
+// referenced or the resolved one, as the name asks.
+func (i *Image) fileOf(name string, m cache.Manifest) (Node, error) {
+	f := contentFile{ino: contentIno(i.repo.name(), m.Digest.String(), name, ""), modTime: m.FirstSeen}
+	switch name {
+	case manifestName, resolvedManifestName:
+		return bytesFile{f, m.Bytes}, nil
+	case digestName, resolvedDigestName:
+		return bytesFile{f, []byte(m.Digest.String() + "\n")}, nil
+	case tarName:
+		archive, err := i.archive(m)
+		if err != nil {
+			return nil, err
+		}
+		f.ino = contentIno(i.repo.name(), m.Digest.String(), name, i.embedded().String())
+		return tarFile{f, i.repo, archive}, nil
+	}
+	return nil, iofs.ErrNotExist
+}
+
+// list yields the files of the image directory at path. What is absent for a
+// reason, such as a platform that the index does not have, is left out and
+// reported.
+func (i *Image) list(ctx context.Context, path string, yield func(Entry, error) bool) {
+	entry := func(name string, m cache.Manifest, embedded string) bool {
+		return yield(Entry{Name: name, Ino: contentIno(i.repo.name(), m.Digest.String(), name, embedded)}, nil)
+	}
+	if !entry(manifestName, i.manifest, "") || !entry(digestName, i.manifest, "") {
+		return
+	}
+	resolved, err := i.Resolved(ctx)
+	if errors.Is(err, ErrNoPlatform) {
+		i.repo.tree.opts.Report(path, err)
+		return
+	}
+	if err != nil {
+		yield(Entry{}, err)
+		return
+	}
+	if !entry(resolvedManifestName, resolved, "") || !entry(resolvedDigestName, resolved, "") {
+		return
+	}
+	if imageOnly(resolved) == nil {
+		entry(tarName, resolved, i.embedded().String())
+	}
+}
+
+// mediaType is the manifest's media type.
+func mediaType(m cache.Manifest) types.MediaType { return types.MediaType(m.MediaType) }
+
+// imageOnly is [ErrNotImage], with the reason, for a manifest that is not a
+// container image's: those say so by the type of their config.
+func imageOnly(m cache.Manifest) error {
+	if t := mediaType(m); t != types.OCIManifestSchema1 && t != types.DockerManifestSchema2 {
+		return fmt.Errorf("%w: its manifest is %q", ErrNotImage, m.MediaType)
+	}
+	var document struct {
+		Config struct {
+			MediaType types.MediaType `json:"mediaType"`
+		} `json:"config"`
+	}
+	if err := json.Unmarshal(m.Bytes, &document); err != nil {
+		return fmt.Errorf("%w: its manifest: %w", ErrNotImage, err)
+	}
+	if t := document.Config.MediaType; t != types.OCIConfigJSON && t != types.DockerConfigJSON {
+		return fmt.Errorf("%w: its config is %q", ErrNotImage, t)
+	}
+	return nil
+}

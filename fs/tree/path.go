@@ -1,0 +1,140 @@
+package tree
+
+import (
+	"context"
+	iofs "io/fs"
+	"iter"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/ocidistfs/ocidistfs/registry"
+)
+
+// Names that a directory of a host reserves for itself, and how a repository is
+// spelled that has a component of that name.
+const (
+	tagsName       = "tags"
+	digestsName    = "digests"
+	escapedTags    = "t%61gs"
+	escapedDigests = "d%69gests"
+)
+
+// component returns the repository component that a name spells, or "".
+func component(name string) string {
+	switch name {
+	case escapedTags:
+		return tagsName
+	case escapedDigests:
+		return digestsName
+	case tagsName, digestsName:
+		return ""
+	}
+	if !registry.ValidComponent(name) {
+		return ""
+	}
+	return name
+}
+
+// spelling is how a repository component is written in the tree.
+func spelling(component string) string {
+	switch component {
+	case tagsName:
+		return escapedTags
+	case digestsName:
+		return escapedDigests
+	}
+	return component
+}
+
+// pathDir is a host, or a part of a repository's name below it. Every name that
+// fits the grammar is one, whether the registry has it or not: nobody is asked.
+type pathDir struct {
+	tree *Tree
+	host string
+	path string // repository components, joined by "/", unescaped; "" at the host
+}
+
+var _ Dir = pathDir{}
+
+// maxRepository is the longest name of a repository in the wild: registries and
+// clients refuse what is longer, host included.
+const maxRepository = 255
+
+// repository is the name of the repository that the directory stands for.
+func (d pathDir) repository() string {
+	if d.host == registry.DockerHub && !strings.Contains(d.path, "/") {
+		return d.host + "/library/" + d.path
+	}
+	return d.host + "/" + d.path
+}
+
+// at is the directory's path in the tree, as it is spelled there.
+func (d pathDir) at() string {
+	if d.path == "" {
+		return d.host
+	}
+	parts := strings.Split(d.path, "/")
+	for i, p := range parts {
+		parts[i] = spelling(p)
+	}
+	return d.host + "/" + strings.Join(parts, "/")
+}
+
+func (d pathDir) Attr(context.Context) (Attr, error) { return d.tree.dirAttr(d.at()), nil }
+
+func (d pathDir) Lookup(_ context.Context, name string) (Child, error) {
+	if name == tagsName || name == digestsName {
+		if d.path == "" {
+			return Child{}, iofs.ErrNotExist
+		}
+		repo, err := d.tree.repository(d.repository())
+		if err != nil {
+			return Child{}, err
+		}
+		if name == tagsName {
+			return Child{Node: tagsDir{repo, d.at() + "/" + name}, Lifetime: Forever}, nil
+		}
+		return Child{Node: digestsDir{repo, d.at() + "/" + name}, Lifetime: Forever}, nil
+	}
+	c := component(name)
+	if c == "" || len(d.host)+len(d.path)+len(c)+2 > maxRepository {
+		return Child{}, iofs.ErrNotExist
+	}
+	child := pathDir{tree: d.tree, host: d.host, path: c}
+	if d.path != "" {
+		child.path = d.path + "/" + c
+	}
+	return Child{Node: child, Lifetime: Forever}, nil
+}
+
+// List shows what is known: the components of repositories used before, and
+// "tags" and "digests" where the directory itself is one of them.
+func (d pathDir) List(context.Context) iter.Seq2[Entry, error] {
+	return func(yield func(Entry, error) bool) {
+		known, err := d.tree.knownRepositories()
+		if err != nil {
+			yield(Entry{}, err)
+			return
+		}
+		prefix := d.host + "/"
+		if d.path != "" {
+			prefix += d.path + "/"
+		}
+		names := map[string]bool{}
+		for _, name := range known {
+			if name == d.repository() && d.path != "" {
+				names[tagsName], names[digestsName] = true, true
+			}
+			if rest, ok := strings.CutPrefix(name, prefix); ok {
+				first, _, _ := strings.Cut(rest, "/")
+				names[spelling(first)] = true
+			}
+		}
+		for _, name := range slices.Sorted(maps.Keys(names)) {
+			if !yield(dirEntry(name, d.at()+"/"+name), nil) {
+				return
+			}
+		}
+	}
+}

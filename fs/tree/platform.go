@@ -1,0 +1,109 @@
+package tree
+
+import (
+	"encoding/json"
+	"fmt"
+	iofs "io/fs"
+	"strings"
+
+	"github.com/containerd/platforms"
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"github.com/google/go-containerregistry/pkg/v1/types"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+)
+
+// An absence is a reason why a name does not exist although the reference does.
+// It is io/fs.ErrNotExist as well.
+type absence string
+
+func (a absence) Error() string        { return string(a) }
+func (a absence) Is(target error) bool { return target == iofs.ErrNotExist }
+
+const (
+	// ErrNoPlatform is why the resolved files of an index are absent.
+	ErrNoPlatform absence = "no image for the platform"
+	// ErrNotImage is why an artifact has no image.tar.
+	ErrNotImage absence = "not a container image"
+)
+
+// A Platform is an operating system and a CPU, as "linux/arm/v7". The zero
+// Platform is this machine's, with linux where the machine runs something else:
+// containers there run in a linux guest.
+type Platform struct{ spec ocispec.Platform }
+
+// ParsePlatform parses os/arch[/variant].
+func ParsePlatform(s string) (Platform, error) {
+	if strings.Count(s, "/") < 1 {
+		return Platform{}, fmt.Errorf("platform %q: want os/arch or os/arch/variant, as in linux/arm64", s)
+	}
+	spec, err := platforms.Parse(s)
+	if err != nil {
+		return Platform{}, fmt.Errorf("platform %q: want os/arch or os/arch/variant, as in linux/arm64: %w", s, err)
+	}
+	return Platform{platforms.Normalize(spec)}, nil
+}
+
+// wanted is the platform with the machine's own in place of none.
+func (p Platform) wanted() ocispec.Platform {
+	if p.spec.OS != "" {
+		return p.spec
+	}
+	spec := platforms.Normalize(platforms.DefaultSpec())
+	if spec.OS != "linux" {
+		spec = platforms.Normalize(ocispec.Platform{OS: "linux", Architecture: spec.Architecture, Variant: spec.Variant})
+	}
+	return spec
+}
+
+// String is the platform in the form that ParsePlatform takes.
+func (p Platform) String() string { return platforms.Format(p.wanted()) }
+
+// Select returns the descriptor of the image that an index has for the
+// platform: of those with the same operating system and architecture the best
+// by containerd's order of variants, the first of equals. Where there is none
+// the error is [ErrNoPlatform] and says which there are.
+func (p Platform) Select(index []byte) (v1.Descriptor, error) {
+	var document struct {
+		Manifests []v1.Descriptor `json:"manifests"`
+	}
+	if err := json.Unmarshal(index, &document); err != nil {
+		return v1.Descriptor{}, fmt.Errorf("index: %w", err)
+	}
+	wanted := p.wanted()
+	matcher := platforms.Only(wanted)
+	best := -1
+	var bestSpec ocispec.Platform
+	var there []string
+	for i, d := range document.Manifests {
+		if d.Platform == nil || isIndex(d.MediaType) {
+			continue
+		}
+		spec := platforms.Normalize(ocispec.Platform{
+			OS: d.Platform.OS, Architecture: d.Platform.Architecture, Variant: d.Platform.Variant,
+			OSVersion: d.Platform.OSVersion, OSFeatures: d.Platform.OSFeatures,
+		})
+		if spec.OS == "unknown" { // an attestation, not an image to run
+			continue
+		}
+		there = append(there, platforms.Format(spec))
+		// Only lets amd64 run 386 and arm64 run arm; a user who did not ask for
+		// that must not get it.
+		if spec.OS != wanted.OS || spec.Architecture != wanted.Architecture || !matcher.Match(spec) {
+			continue
+		}
+		if best < 0 || matcher.Less(spec, bestSpec) {
+			best, bestSpec = i, spec
+		}
+	}
+	if best < 0 {
+		if there == nil {
+			return v1.Descriptor{}, fmt.Errorf("%w %s: the index names no platform at all", ErrNoPlatform, platforms.Format(wanted))
+		}
+		return v1.Descriptor{}, fmt.Errorf("%w %s: there are %s", ErrNoPlatform, platforms.Format(wanted), strings.Join(there, ", "))
+	}
+	return document.Manifests[best], nil
+}
+
+func isIndex(t types.MediaType) bool {
+	return t == types.OCIImageIndex || t == types.DockerManifestList
+}

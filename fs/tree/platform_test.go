@@ -1,0 +1,111 @@
+package tree
+
+import (
+	"encoding/json"
+	"errors"
+	iofs "io/fs"
+	"strings"
+	"testing"
+
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"github.com/google/go-containerregistry/pkg/v1/types"
+)
+
+// indexOf returns an index with an image for each platform, whose digest is its
+// position.
+func indexOf(t testing.TB, platforms ...string) []byte {
+	t.Helper()
+	document := v1.IndexManifest{SchemaVersion: 2, MediaType: types.OCIImageIndex}
+	for i, p := range platforms {
+		d := v1.Descriptor{MediaType: types.OCIManifestSchema1, Size: int64(i), Digest: v1.Hash{Algorithm: "sha256", Hex: strings.Repeat("0", 64)}}
+		if p != "" {
+			parts := append(strings.Split(p, "/"), "")
+			d.Platform = &v1.Platform{OS: parts[0], Architecture: parts[1], Variant: parts[2]}
+		}
+		document.Manifests = append(document.Manifests, d)
+	}
+	b, err := json.Marshal(document)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
+}
+
+func TestPlatformSelect(t *testing.T) {
+	cases := map[string]struct {
+		wanted string
+		there  []string
+		chosen int // -1: none
+	}{
+		"exact":                             {"linux/amd64", []string{"linux/arm64", "linux/amd64"}, 1},
+		"first of equals":                   {"linux/amd64", []string{"linux/amd64", "linux/amd64"}, 0},
+		"arm64 is arm64/v8":                 {"linux/arm64", []string{"linux/amd64", "linux/arm64/v8"}, 1},
+		"arm/v7 takes v7 before v6":         {"linux/arm/v7", []string{"linux/arm/v6", "linux/arm/v7"}, 1},
+		"arm/v7 takes v6 where it must":     {"linux/arm/v7", []string{"linux/arm/v5", "linux/arm/v6"}, 1},
+		"arm/v6 never takes v7":             {"linux/arm/v6", []string{"linux/arm/v7"}, -1},
+		"amd64 never takes 386":             {"linux/amd64", []string{"linux/386"}, -1},
+		"arm64 never takes arm":             {"linux/arm64", []string{"linux/arm/v7"}, -1},
+		"amd64 never takes amd64/v3":        {"linux/amd64", []string{"linux/amd64/v3", "linux/amd64"}, 1},
+		"amd64/v3 takes the best":           {"linux/amd64/v3", []string{"linux/amd64", "linux/amd64/v3", "linux/amd64/v2"}, 1},
+		"another system":                    {"linux/amd64", []string{"windows/amd64"}, -1},
+		"attestations are not images":       {"linux/amd64", []string{"unknown/unknown", "linux/amd64"}, 1},
+		"without a platform it is no match": {"linux/amd64", []string{""}, -1},
+	}
+	for name, c := range cases {
+		t.Run(name, func(t *testing.T) {
+			p, err := ParsePlatform(c.wanted)
+			if err != nil {
+				t.Fatal(err)
+			}
+			d, err := p.Select(indexOf(t, c.there...))
+			if c.chosen < 0 {
+				if !errors.Is(err, ErrNoPlatform) || !errors.Is(err, iofs.ErrNotExist) {
+					t.Fatalf("chose %v, error %v, want none", d.Platform, err)
+				}
+				if !strings.Contains(err.Error(), p.String()) {
+					t.Errorf("%q does not name %s", err, p)
+				}
+				return
+			}
+			if err != nil || d.Size != int64(c.chosen) {
+				t.Fatalf("chose %v, error %v, want number %d", d.Platform, err, c.chosen)
+			}
+		})
+	}
+}
+
+func TestPlatformErrorNamesWhatThereIs(t *testing.T) {
+	p, err := ParsePlatform("linux/s390x")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = p.Select(indexOf(t, "linux/amd64", "linux/arm/v7", "unknown/unknown"))
+	if got, want := err.Error(), "no image for the platform linux/s390x: there are linux/amd64, linux/arm/v7"; got != want {
+		t.Errorf("error %q, want %q", got, want)
+	}
+}
+
+func TestParsePlatform(t *testing.T) {
+	for _, s := range []string{"", "linux", "amd64", "linux/", "/amd64", "a/b/c/d", "li nux/amd64"} {
+		if p, err := ParsePlatform(s); err == nil {
+			t.Errorf("ParsePlatform(%q) = %s, want an error", s, p)
+		}
+	}
+	if p, err := ParsePlatform("linux/x86_64"); err != nil || p.String() != "linux/amd64" {
+		t.Errorf("linux/x86_64 is %s, %v", p, err)
+	}
+	if got := (Platform{}).String(); !strings.HasPrefix(got, "linux/") {
+		t.Errorf("this machine's platform is %s, want one of linux", got)
+	}
+}
+
+func FuzzPlatformSelect(f *testing.F) {
+	f.Add(indexOf(f, "linux/amd64", "linux/arm/v7", ""))
+	f.Add([]byte(`{"manifests":[{"platform":{}}]}`))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		d, err := Platform{}.Select(b)
+		if err == nil && (d.Platform == nil || d.Platform.OS == "") {
+			t.Errorf("chose %+v, which has no platform", d)
+		}
+	})
+}

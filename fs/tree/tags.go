@@ -1,0 +1,104 @@
+package tree
+
+import (
+	"context"
+	iofs "io/fs"
+	"iter"
+	"strings"
+	"time"
+
+	"github.com/ocidistfs/ocidistfs/registry"
+)
+
+// tagsDir is the "tags" directory of a repository.
+type tagsDir struct {
+	repo *repository
+	path string
+}
+
+var _ Dir = tagsDir{}
+
+func (d tagsDir) Attr(context.Context) (Attr, error) { return d.repo.tree.dirAttr(d.path), nil }
+
+// Lookup finds an image by tag, or by "tag@digest". It never lists; a tag that
+// a fresh list has is there without a request.
+func (d tagsDir) Lookup(ctx context.Context, name string) (Child, error) {
+	path := d.path + "/" + name
+	tag, digest, byDigest := strings.Cut(name, "@")
+	if !registry.ValidTag(tag) {
+		return Child{}, iofs.ErrNotExist
+	}
+	if byDigest {
+		return d.repo.lookupDigest(ctx, digest, tag, path)
+	}
+	child := tagDir{d.repo, tag, path}
+	if until, ok := d.repo.listed(tag); ok {
+		return Child{Node: child, Lifetime: d.repo.tree.left(until)}, nil
+	}
+	_, until, err := d.repo.resolve(ctx, tag)
+	if err != nil {
+		return Child{}, err
+	}
+	return Child{Node: child, Lifetime: d.repo.tree.left(until)}, nil
+}
+
+func (d tagsDir) List(ctx context.Context) iter.Seq2[Entry, error] {
+	return func(yield func(Entry, error) bool) {
+		for tag, err := range d.repo.tagNames(ctx) {
+			if err != nil {
+				yield(Entry{}, err)
+				return
+			}
+			if !yield(dirEntry(tag, d.path+"/"+tag), nil) {
+				return
+			}
+		}
+	}
+}
+
+// tagDir is the image directory of a tag. It is a path: each lookup in it asks
+// what the tag means now.
+type tagDir struct {
+	repo *repository
+	tag  string
+	path string
+}
+
+var _ Dir = tagDir{}
+
+func (d tagDir) Attr(context.Context) (Attr, error) {
+	attr := d.repo.tree.dirAttr(d.path)
+	attr.ModTime = d.repo.seen(d.tag)
+	attr.Lifetime = 0 // it is told from memory, and the tag may move
+	return attr, nil
+}
+
+func (d tagDir) Lookup(ctx context.Context, name string) (Child, error) {
+	if !isImageFile(name) {
+		return Child{}, iofs.ErrNotExist
+	}
+	m, until, err := d.repo.resolve(ctx, d.tag)
+	if err != nil {
+		return Child{}, err
+	}
+	i := &Image{repo: d.repo, tag: d.tag, manifest: m}
+	node, err := i.file(ctx, name)
+	return Child{Node: node, Lifetime: d.repo.tree.left(until)}, err
+}
+
+func (d tagDir) List(ctx context.Context) iter.Seq2[Entry, error] {
+	return func(yield func(Entry, error) bool) {
+		m, _, err := d.repo.resolve(ctx, d.tag)
+		if err != nil {
+			yield(Entry{}, err)
+			return
+		}
+		i := &Image{repo: d.repo, tag: d.tag, manifest: m}
+		i.list(ctx, d.path, yield)
+	}
+}
+
+// left is the time from now until t.
+func (t *Tree) left(until time.Time) time.Duration {
+	return max(until.Sub(t.opts.Now()), 0)
+}

@@ -1,0 +1,188 @@
+// Package tree is what the mount shows: which names there are and what each one
+// is. It knows neither FUSE nor HTTP, so commands and tests use it without a
+// kernel.
+//
+// A [Dir] holds its path and resolves names when it is asked; a [File] holds
+// content that is known by digest. Only this package knows that a tag is good
+// for a while and a digest for ever.
+package tree
+
+import (
+	"context"
+	"fmt"
+	iofs "io/fs"
+	"sync"
+	"time"
+
+	lru "github.com/hashicorp/golang-lru/v2"
+
+	"github.com/ocidistfs/ocidistfs/cache"
+	"github.com/ocidistfs/ocidistfs/registry"
+)
+
+// Options are what a [Tree] is made of. Client and Store are required.
+type Options struct {
+	Client *registry.Client
+	Store  *cache.Store
+	// Registries are hosts listed in the root besides those that were used.
+	Registries []string
+	// TagTTL is for how long a tag means the digest that it was resolved to, and
+	// ListTTL for how long a list of tags is good. With 0 the registry is asked
+	// each time.
+	TagTTL, ListTTL time.Duration
+	// Platform chooses the image of an index.
+	Platform Platform
+	// Now is the clock; nil is time.Now.
+	Now func() time.Time
+	// Report takes failures that no call returns, such as a platform that is
+	// missing when a directory is listed; nil drops them. It is called from
+	// several goroutines.
+	Report func(path string, err error)
+}
+
+// repositoryCount bounds how many repositories have a state in memory. One that
+// is forgotten costs a request when it is used again.
+const repositoryCount = 1024
+
+// A Tree is the name space of a mount. It is safe for concurrent use.
+type Tree struct {
+	opts         Options // set once by New
+	started      time.Time
+	manifests    *manifests
+	repositories *lru.Cache[string, *repository]
+	stop         chan struct{} // closed by Close
+	running      sync.WaitGroup
+
+	mu     sync.Mutex
+	known  map[string]bool // guarded by mu; repositories that answered
+	closed bool            // guarded by mu
+}
+
+// New returns a tree; its owner closes it.
+func New(opts Options) *Tree {
+	if opts.Now == nil {
+		opts.Now = time.Now
+	}
+	if opts.Report == nil {
+		opts.Report = func(string, error) {}
+	}
+	repositories, err := lru.New[string, *repository](repositoryCount)
+	if err != nil {
+		panic(err) // the only error is a size that is not positive
+	}
+	return &Tree{
+		opts:         opts,
+		started:      opts.Now(),
+		manifests:    newManifests(),
+		repositories: repositories,
+		stop:         make(chan struct{}),
+		known:        map[string]bool{},
+	}
+}
+
+// Close ends the requests and listings under way and waits for them. Calls made
+// afterwards fail where they need the registry.
+func (t *Tree) Close() {
+	t.mu.Lock()
+	if !t.closed {
+		t.closed = true
+		close(t.stop)
+	}
+	t.mu.Unlock()
+	t.running.Wait()
+}
+
+// Root is the directory of hosts.
+func (t *Tree) Root() Dir { return rootDir{t} }
+
+// Image returns the image, index or artifact that ref names: by its digest
+// where it has one, which its tag then only names, else by its tag.
+func (t *Tree) Image(ctx context.Context, ref registry.Reference) (*Image, error) {
+	r, err := t.repository(ref.Name())
+	if err != nil {
+		return nil, err
+	}
+	if ref.Digest != (registry.Digest{}) {
+		m, err := r.manifest(ctx, ref.Digest)
+		if err != nil {
+			return nil, err
+		}
+		return &Image{repo: r, tag: ref.Tag, manifest: m}, nil
+	}
+	m, _, err := r.resolve(ctx, ref.Tag)
+	if err != nil {
+		return nil, err
+	}
+	return &Image{repo: r, tag: ref.Tag, manifest: m}, nil
+}
+
+// repository returns the state of a repository, "host/path".
+func (t *Tree) repository(name string) (*repository, error) {
+	if r, ok := t.repositories.Get(name); ok {
+		return r, nil
+	}
+	remote, err := t.opts.Client.Repository(name)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", err, iofs.ErrNotExist)
+	}
+	r := newRepository(t, remote)
+	if before, ok, _ := t.repositories.PeekOrAdd(name, r); ok {
+		return before, nil
+	}
+	return r, nil
+}
+
+// learn takes note of a repository that answered.
+func (t *Tree) learn(name string) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.known[name] = true
+}
+
+// knownRepositories lists the repositories used now or before, each once.
+func (t *Tree) knownRepositories() ([]string, error) {
+	names, err := t.opts.Store.Repositories()
+	if err != nil {
+		return nil, err
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	listed := make(map[string]bool, len(names))
+	for _, name := range names {
+		listed[name] = true
+	}
+	for name := range t.known {
+		if !listed[name] {
+			names = append(names, name)
+		}
+	}
+	return names, nil
+}
+
+// detach runs work beyond the life of the caller that first needed it, but not
+// beyond limit nor the tree's. It reports false, and runs nothing, after Close.
+// A panic in work is an error of its own.
+func (t *Tree) detach(ctx context.Context, limit time.Duration, work func(context.Context)) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.closed {
+		return false
+	}
+	t.running.Add(1)
+	go func() {
+		defer t.running.Done()
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), limit)
+		defer cancel()
+		ended := make(chan struct{})
+		defer close(ended)
+		go func() {
+			select {
+			case <-t.stop:
+				cancel()
+			case <-ended:
+			}
+		}()
+		work(ctx)
+	}()
+	return true
+}

@@ -1,0 +1,143 @@
+// Package registry is a client of OCI registries for those who read: tags by
+// pages, manifests verified against their digest, blobs by range.
+//
+// A [Client] lives as long as the process: it keeps connections, learns once
+// how a host authenticates and reuses tokens. Everything that a registry sends
+// is taken for hostile: its sizes are limited, its digests computed, its
+// redirects followed without credentials, and not everywhere.
+package registry
+
+import (
+	"crypto/x509"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"net/url"
+	"sync"
+	"time"
+
+	"github.com/google/go-containerregistry/pkg/authn"
+	"github.com/google/go-containerregistry/pkg/name"
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+)
+
+// The registry's words, as go-containerregistry has them.
+type (
+	Digest     = v1.Hash
+	Descriptor = v1.Descriptor
+)
+
+// A RawManifest is a manifest or index, byte for byte. Its descriptor says what
+// the bytes are: their digest was computed.
+type RawManifest struct {
+	Descriptor Descriptor
+	Bytes      []byte
+}
+
+// Options are what a [Client] is made of. The zero value works.
+type Options struct {
+	// Keychain has the credentials. Nil is what docker and podman are configured
+	// with; a credential helper that fails is a warning, and no credentials.
+	Keychain authn.Keychain
+	// Proxy takes every request, those to loopback too. Nil is what the
+	// environment says.
+	Proxy *url.URL
+	// CustomClient makes an http.Client that heeds no environment, and says so in
+	// its User-Agent.
+	CustomClient bool
+	// RootCAs are the authorities trusted; nil are the system's.
+	RootCAs *x509.CertPool
+	// Insecure are the hosts, as in a reference, that may be plain HTTP or have a
+	// certificate that cannot be verified. Loopback may be plain HTTP anyway.
+	Insecure  []string
+	UserAgent string
+	Logger    *slog.Logger // nil discards
+	// ReadTimeout is how long nothing may come, of a header or of a body; 0 is
+	// 30 seconds.
+	ReadTimeout time.Duration
+}
+
+// A Client talks to any number of registries. It is safe for concurrent use.
+type Client struct {
+	opts  Options      // set once by NewClient
+	wire  *wire        // set once by NewClient
+	count *counters    // set once by NewClient
+	http  *http.Client // for URLRange
+	warn  sync.Map     // host → nothing: whose credentials failed
+
+	mu           sync.Mutex
+	hosts        map[string]*host       // guarded by mu; by canonical name
+	repositories map[string]*Repository // guarded by mu; by canonical name
+}
+
+// rememberedRepositories bounds how many repositories keep their token. When
+// there are more, all are forgotten and ask for new ones.
+const rememberedRepositories = 4096
+
+// NewClient returns a client; its owner closes it.
+func NewClient(opts Options) *Client {
+	if opts.Keychain == nil {
+		opts.Keychain = authn.DefaultKeychain
+	}
+	if opts.Logger == nil {
+		opts.Logger = slog.New(slog.DiscardHandler)
+	}
+	if opts.ReadTimeout == 0 {
+		opts.ReadTimeout = 30 * time.Second
+	}
+	if opts.UserAgent == "" {
+		opts.UserAgent = "ocidistfs"
+	}
+	if opts.CustomClient {
+		opts.UserAgent += " (custom http.Client)"
+	}
+	c := &Client{
+		opts:         opts,
+		count:        newCounters(),
+		hosts:        map[string]*host{},
+		repositories: map[string]*Repository{},
+	}
+	c.wire = newWire(opts, c.count)
+	c.http = &http.Client{Transport: c.wire, CheckRedirect: checkRedirect}
+	return c
+}
+
+// Close closes the connections that are idle. Requests under way go on.
+func (c *Client) Close() { c.wire.close() }
+
+// Stats says what the client did since it was made.
+func (c *Client) Stats() Stats { return c.count.stats() }
+
+// Repository returns the repository called "host[:port]/path". It asks nobody.
+// The same name gives the same Repository, with what it learned.
+func (c *Client) Repository(fullName string) (*Repository, error) {
+	hostName, path, err := splitName(fullName)
+	if err != nil {
+		return nil, err
+	}
+	canonical := hostName + "/" + path
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if r, ok := c.repositories[canonical]; ok {
+		return r, nil
+	}
+	var options []name.Option
+	if c.wire.isInsecure(hostName) {
+		options = append(options, name.Insecure)
+	}
+	parsed, err := name.NewRepository(canonical, options...)
+	if err != nil {
+		return nil, fmt.Errorf("repository %s: %w", canonical, err)
+	}
+	h, ok := c.hosts[hostName]
+	if !ok {
+		h = &host{name: hostName, registry: parsed.Registry}
+		c.hosts[hostName] = h
+	}
+	if len(c.repositories) >= rememberedRepositories {
+		clear(c.repositories)
+	}
+	r := &Repository{client: c, host: h, name: canonical, parsed: parsed}
+	c.repositories[canonical] = r
+	return r, nil
+}
