@@ -1,0 +1,210 @@
+// Package distributiontest runs the CNCF distribution registry for end-to-end
+// tests: the program itself, as a process of its own on loopback, with its
+// access log. internal/distribution pins its version.
+package distributiontest
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"runtime"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/google/go-containerregistry/pkg/authn"
+	"github.com/google/go-containerregistry/pkg/name"
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"github.com/google/go-containerregistry/pkg/v1/remote"
+)
+
+// Auth is how a registry authenticates its clients.
+type Auth int
+
+// The ways to authenticate: none, basic with a password file, bearer with a
+// token server.
+const (
+	Open Auth = iota
+	Basic
+	Bearer
+)
+
+// The credentials of [Basic] and [Bearer] registries.
+const (
+	Username = "user"
+	Password = "secret"
+	// passwordFile is htpasswd's line for them: bcrypt, at its lowest cost.
+	passwordFile = "user:$2a$04$0TUZPwv2QGlJP6E.W5NQae/HWiVEClwrNfBpKbHY9OjUojUgoSpE2\n"
+)
+
+// startLimit is how long a registry may take to listen.
+const startLimit = 30 * time.Second
+
+// A Server is a running registry. It ends with its test.
+type Server struct {
+	Host string // as references have it
+	auth Auth
+	log  accessLog
+
+	flushes int // how often the log was asked for its end; of one goroutine
+}
+
+// Start builds the registry, if nobody did yet, and runs it.
+func Start(t testing.TB, auth Auth) *Server {
+	t.Helper()
+	program, err := build()
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	s := &Server{auth: auth}
+	if err := os.WriteFile(filepath.Join(dir, "config.yml"), s.config(t, dir), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	registry := exec.Command(program, "serve", filepath.Join(dir, "config.yml"))
+	registry.Env = append(os.Environ(), "OTEL_TRACES_EXPORTER=none")
+	registry.Stdout = &s.log
+	said, err := registry.StderrPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := registry.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		_ = registry.Process.Kill() // it may have ended by itself
+		_ = registry.Wait()         // it was killed
+	})
+	if s.Host, err = listening(said); err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+// build compiles the registry into Go's build cache, which keeps programs that
+// modules name as tools, and returns where it is there.
+var build = sync.OnceValues(func() (string, error) {
+	_, here, _, ok := runtime.Caller(0)
+	if !ok {
+		return "", errors.New("where the source of this test is, is not known")
+	}
+	module := filepath.Join(filepath.Dir(filepath.Dir(here)), "distribution")
+	compile := exec.Command("go", "-C", module, "tool", "-n", "registry")
+	compile.Env = append(os.Environ(), "CGO_ENABLED=0")
+	var said bytes.Buffer
+	compile.Stderr = &said
+	program, err := compile.Output()
+	if err != nil {
+		return "", fmt.Errorf("build the distribution registry: %w\n%s", err, &said)
+	}
+	return strings.TrimSpace(string(program)), nil
+})
+
+// config is the registry's configuration: it listens where there is room.
+func (s *Server) config(t testing.TB, dir string) []byte {
+	t.Helper()
+	config := map[string]any{
+		"version": "0.1",
+		"log":     map[string]any{"level": "info", "formatter": "json"},
+		"storage": map[string]any{"filesystem": map[string]any{"rootdirectory": filepath.Join(dir, "data")}},
+		"http":    map[string]any{"addr": "127.0.0.1:0", "secret": "a test's"},
+	}
+	switch s.auth {
+	case Open:
+	case Basic:
+		path := filepath.Join(dir, "htpasswd")
+		if err := os.WriteFile(path, []byte(passwordFile), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		config["auth"] = map[string]any{"htpasswd": map[string]any{"realm": "test", "path": path}}
+	case Bearer:
+		config["auth"] = map[string]any{"token": startTokens(t, dir)}
+	}
+	b, err := json.Marshal(config) // JSON is YAML
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
+}
+
+var addressPattern = regexp.MustCompile(`listening on (127\.0\.0\.1:[0-9]+)`)
+
+// listening reads what a registry says until it names its address; what it says
+// later goes nowhere.
+func listening(said io.Reader) (string, error) {
+	address := make(chan string, 1)
+	var text []byte
+	go func() {
+		defer close(address)
+		lines := bufio.NewScanner(said)
+		for lines.Scan() {
+			text = append(append(text, lines.Bytes()...), '\n')
+			if m := addressPattern.FindSubmatch(lines.Bytes()); m != nil {
+				address <- string(m[1])
+				_, _ = io.Copy(io.Discard, said) // until it ends
+				return
+			}
+		}
+	}()
+	select {
+	case host, ok := <-address:
+		if !ok {
+			return "", fmt.Errorf("the registry ended:\n%s", text)
+		}
+		return host, nil
+	case <-time.After(startLimit):
+		return "", fmt.Errorf("the registry does not listen after %s", startLimit)
+	}
+}
+
+// reference is a tag of a repository, and what it takes to push to it.
+func (s *Server) reference(t testing.TB, repo, tag string) (name.Tag, []remote.Option) {
+	t.Helper()
+	ref, err := name.NewTag(s.Host+"/"+repo+":"+tag, name.Insecure)
+	if err != nil {
+		t.Fatal(err)
+	}
+	options := []remote.Option{remote.WithContext(t.Context()), remote.WithTransport(http.DefaultTransport)}
+	if s.auth != Open {
+		options = append(options, remote.WithAuth(&authn.Basic{Username: Username, Password: Password}))
+	}
+	return ref, options
+}
+
+// Push pushes an image.
+func (s *Server) Push(t testing.TB, repo, tag string, image v1.Image) {
+	t.Helper()
+	ref, options := s.reference(t, repo, tag)
+	if err := remote.Write(ref, image, options...); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// PushIndex pushes an index with its images.
+func (s *Server) PushIndex(t testing.TB, repo, tag string, index v1.ImageIndex) {
+	t.Helper()
+	ref, options := s.reference(t, repo, tag)
+	if err := remote.WriteIndex(ref, index, options...); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// Tag makes more tags name an image that was pushed.
+func (s *Server) Tag(t testing.TB, repo string, image remote.Taggable, tags ...string) {
+	t.Helper()
+	for _, tag := range tags {
+		ref, options := s.reference(t, repo, tag)
+		if err := remote.Tag(ref, image, options...); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
