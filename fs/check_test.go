@@ -1,0 +1,70 @@
+package fs
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/ocidistfs/ocidistfs/fs/tree"
+)
+
+func TestCheck(t *testing.T) {
+	dir := t.TempDir()
+	empty, full, file, link := filepath.Join(dir, "empty"), filepath.Join(dir, "full"), filepath.Join(dir, "file"), filepath.Join(dir, "link")
+	for _, d := range []string{empty, full, filepath.Join(full, "sub")} {
+		if err := os.Mkdir(d, 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.WriteFile(file, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Symlink("empty", link); err != nil {
+		t.Fatal(err)
+	}
+	live, _ := mountTree(t, testDir{0o555, 10, map[string]tree.Node{}}, Options{})
+	for name, c := range map[string]struct {
+		mountpoint string
+		outside    []string
+		want       string // in the error; "" is none
+	}{
+		"an empty directory":             {empty, []string{dir, full}, ""},
+		"a link to one":                  {link, nil, ""},
+		"nothing there":                  {filepath.Join(dir, "none"), nil, "no such directory"},
+		"nothing there, nor above":       {filepath.Join(dir, "none", "none"), nil, "no such file or directory"},
+		"a file":                         {file, nil, "not a directory"},
+		"a directory with something":     {full, nil, "not empty"},
+		"a live mount":                   {live, nil, "ocidistfs is mounted there already"},
+		"another file system":            {"/proc", nil, "a proc file system is mounted there already"},
+		"the cache below it":             {empty, []string{filepath.Join(empty, "a", "b")}, "lies below the mountpoint"},
+		"the cache is it":                {empty, []string{empty}, "lies below the mountpoint"},
+		"the cache below it, by a link":  {empty, []string{filepath.Join(link, "cache")}, "lies below the mountpoint"},
+		"the cache has it as its prefix": {empty, []string{empty + "-cache"}, ""},
+	} {
+		err := Check(c.mountpoint, false, c.outside...)
+		switch {
+		case c.want == "" && err != nil:
+			t.Errorf("%s: %v", name, err)
+		case c.want != "" && (err == nil || !strings.Contains(err.Error(), c.want)):
+			t.Errorf("%s: %v, want it to say: %s", name, err, c.want)
+		}
+	}
+}
+
+func TestUnmountWhatIsNotOurs(t *testing.T) {
+	for path, want := range map[string]string{
+		t.TempDir(): "nothing is mounted there",
+		"/proc":     "not one of ocidistfs",
+	} {
+		if err := Unmount(path); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %v, want it to say: %s", path, err, want)
+		}
+	}
+}
+
+func TestUnescape(t *testing.T) {
+	if got := unescape(`/mnt/a\040b\011c\134d`); got != "/mnt/a b\tc\\d" {
+		t.Errorf("%q", got)
+	}
+}

@@ -1,0 +1,111 @@
+package fs
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/ocidistfs/ocidistfs/registry/registrytest"
+)
+
+// TestReadOnly: "The mount is read-only."
+func TestReadOnly(t *testing.T) {
+	m := mountRegistry(t, Options{})
+	m.registry.Push(t, "a", "1", registrytest.Image(t, registrytest.ImageSpec{Layers: []int64{100}}))
+	image := m.repository("a") + "/tags/1"
+	for _, c := range []string{
+		"rm -f manifest.json", "touch manifest.json", "touch new", "mkdir new", "rmdir ../1", "mv digest other",
+		"ln digest other", "ln -s digest other", "mkfifo new", "chmod 600 digest", "chown 1 digest",
+		"truncate -s 0 digest", "echo > digest", "echo >> new",
+	} {
+		out, err := try(t, "bash", "-c", "cd "+image+" && "+c)
+		if err == nil || !strings.Contains(out, "Read-only file system") {
+			t.Errorf("%s: %v, %q; want: Read-only file system", c, err, out)
+		}
+	}
+	if got := run(t, "ls", image); got != "digest\nimage.tar\nmanifest.json\nresolved-digest\nresolved-manifest.json\n" {
+		t.Errorf("afterwards the directory is %q", got)
+	}
+}
+
+// TestListing: "A listing shows each name once, with the inode number that the
+// name has, and may be read again from any place."
+func TestListing(t *testing.T) {
+	m := mountRegistry(t, Options{})
+	image := registrytest.Image(t, registrytest.ImageSpec{Layers: []int64{100}})
+	d := m.registry.Push(t, "a", "", image)
+	const tags = 2500
+	want := make([]string, tags)
+	for i := range tags {
+		want[i] = fmt.Sprintf("v%04d", i)
+		m.registry.Tag("a", want[i], d)
+	}
+	dir := m.repository("a") + "/tags"
+	got := strings.Fields(reader(t, listTwice, dir))
+	for pass, names := range [][]string{got[:len(got)/2], got[len(got)/2:]} {
+		slices.Sort(names)
+		if !slices.Equal(names, want) {
+			t.Fatalf("pass %d: %d names, want %d", pass, len(names), tags)
+		}
+	}
+	if n := m.registry.Count(registrytest.Tags); n != 3 {
+		t.Errorf("%d pages of tags asked for, want 3 in all", n)
+	}
+	listed := strings.Fields(run(t, "ls", "-Ui", dir))                                // from the listing
+	looked := strings.Fields(run(t, "bash", "-c", "cd "+dir+" && stat -c '%i %n' *")) // by name
+	if !slices.Equal(listed, looked) {
+		t.Errorf("inodes as listed:\n%.200s\nas looked up:\n%.200s", listed, looked)
+	}
+	if n := m.registry.Count(registrytest.Manifest); n != 0 {
+		t.Errorf("listing and looking up %d tags made %d manifest requests", tags, n)
+	}
+}
+
+// TestAttributes: what stat shows.
+func TestAttributes(t *testing.T) {
+	m := mountRegistry(t, Options{UID: 7, GID: 8})
+	m.registry.Push(t, "a", "1", registrytest.Image(t, registrytest.ImageSpec{Layers: []int64{100_000}}))
+	tag := m.repository("a") + "/tags/1"
+	for path, want := range map[string]string{
+		m.dir:                 "555 directory 7 8 1 0",
+		tag:                   "555 directory 7 8 1 0",
+		tag + "/digest":       "444 regular file 7 8 1 72",
+		m.dir + "/.ocidistfs": "555 directory 7 8 1 0",
+	} {
+		if got := run(t, "stat", "-c", "%a %F %u %g %h %s", path); got != want+"\n" {
+			t.Errorf("%s: %q, want %q", path, got, want)
+		}
+	}
+	// A file without blocks is a hole to tar -S, which would archive zeros.
+	if got := strings.TrimSpace(run(t, "stat", "-c", "%b", tag+"/image.tar")); got == "0" {
+		t.Error("image.tar has no blocks")
+	}
+	if n := m.registry.Count(registrytest.Blob); n != 0 {
+		t.Errorf("stat made %d blob requests", n)
+	}
+	run(t, "df", m.dir)
+	if got := strings.TrimSpace(run(t, "findmnt", "-no", "FSTYPE", m.dir)); got != fsType {
+		t.Errorf("type %q, want %q", got, fsType)
+	}
+	options := strings.Split(strings.TrimSpace(run(t, "findmnt", "-no", "OPTIONS", m.dir)), ",")
+	for _, o := range []string{"ro", "nosuid", "nodev", "noexec"} {
+		if !slices.Contains(options, o) {
+			t.Errorf("options %v lack %s", options, o)
+		}
+	}
+}
+
+// TestExtendedAttributes: that there are none is not that the call does not
+// exist.
+func TestExtendedAttributes(t *testing.T) {
+	m := mountRegistry(t, Options{})
+	out := run(t, "perl", "-e", `
+		require "syscall.ph"; use POSIX;
+		my ($path, $name, $b) = ($ARGV[0], "user.x", " " x 100);
+		syscall(&SYS_getxattr, $path, $name, $b, 100); print $!{ENODATA} ? "none" : $!, "\n";
+		print syscall(&SYS_listxattr, $path, $b, 100), "\n";`, m.dir)
+	if out != "none\n0\n" {
+		t.Errorf("getxattr and listxattr: %q", out)
+	}
+}

@@ -1,0 +1,33 @@
+package fs
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+)
+
+func TestErrorLog(t *testing.T) {
+	now := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
+	l := NewErrorLog(func() time.Time { return now })
+	if got := string(l.text()); got != "" {
+		t.Errorf("an empty log is %q", got)
+	}
+	l.Add("r.io/a/tags/1", fmt.Errorf("get manifest: %w", answer(403)))
+	now = now.Add(time.Second)
+	l.Add("r.io/a/tags/1", fmt.Errorf("get manifest: %w", answer(403)))
+	l.Add("r.io/b", errors.New("two\nlines"))
+	want := "2026-01-02T03:04:06Z\tr.io/a/tags/1\tEACCES\tget manifest: x: get a: said (2 times)\n" +
+		"2026-01-02T03:04:06Z\tr.io/b\tEIO\ttwo lines\n"
+	if got := string(l.text()); got != want {
+		t.Errorf("log:\n%s\nwant:\n%s", got, want)
+	}
+	for i := range 2 * keptErrors {
+		l.Add("r.io/c", fmt.Errorf("error %d", i))
+	}
+	lines := strings.Split(strings.TrimSpace(string(l.text())), "\n")
+	if len(lines) != keptErrors || !strings.HasSuffix(lines[keptErrors-1], fmt.Sprint("error ", 2*keptErrors-1)) {
+		t.Errorf("%d lines, the last %q; want the last %d errors", len(lines), lines[len(lines)-1], keptErrors)
+	}
+}

@@ -1,0 +1,160 @@
+package fs
+
+import (
+	"fmt"
+	"io"
+	"os/exec"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/ocidistfs/ocidistfs/registry/registrytest"
+)
+
+func TestFatalPending(t *testing.T) {
+	status := func(pending, shared, blocked, ignored, caught uint64) []byte {
+		return fmt.Appendf(nil, "Name:\tcat\nSigQ:\t0/96318\nSigPnd:\t%016x\nShdPnd:\t%016x\nSigBlk:\t%016x\nSigIgn:\t%016x\nSigCgt:\t%016x\n",
+			pending, shared, blocked, ignored, caught)
+	}
+	bit := func(s syscall.Signal) uint64 { return 1 << (s - 1) }
+	for name, c := range map[string]struct {
+		status []byte
+		want   bool
+	}{
+		"nothing":             {status(0, 0, 0, 0, 0), false},
+		"KILL for the thread": {status(bit(syscall.SIGKILL), 0, 0, 0, 0), true},
+		"KILL for all":        {status(0, bit(syscall.SIGKILL), 0, 0, 0), true},
+		"a timer":             {status(0, bit(syscall.SIGALRM), 0, 0, bit(syscall.SIGALRM)), false},
+		"a caught INT":        {status(0, bit(syscall.SIGINT), 0, 0, bit(syscall.SIGINT)), false},
+		"QUIT":                {status(0, bit(syscall.SIGQUIT), 0, 0, 0), true},
+		"a blocked QUIT":      {status(0, bit(syscall.SIGQUIT), bit(syscall.SIGQUIT), 0, 0), false},
+		"an ignored QUIT":     {status(0, bit(syscall.SIGQUIT), 0, bit(syscall.SIGQUIT), 0), false},
+		"no status":           {nil, false},
+	} {
+		if got := fatalPending(c.status); got != c.want {
+			t.Errorf("%s: %t, want %t", name, got, c.want)
+		}
+	}
+}
+
+// TestFatalSignalEndsReader: "A signal that ends a program ends its wait for a
+// registry at once."
+func TestFatalSignalEndsReader(t *testing.T) {
+	m := mountRegistry(t, Options{})
+	waiting := make(chan struct{}, 100)
+	m.registry.Break(registrytest.Only(registrytest.Blob, announce(waiting, m.registry.Silent())))
+	for i, signal := range []syscall.Signal{syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGQUIT, syscall.SIGKILL} {
+		t.Run(signal.String(), func(t *testing.T) {
+			// An image each: the download of the one before is still waiting, and
+			// would serve this reader too.
+			spec := registrytest.ImageSpec{Layers: []int64{1 << 20}, Seed: uint64(i)}
+			m.registry.Push(t, "a", fmt.Sprint(i), registrytest.Image(t, spec))
+			tar := fmt.Sprint(m.repository("a"), "/tags/", i, "/image.tar")
+			c := exec.Command("cp", tar, t.TempDir())
+			if err := c.Start(); err != nil {
+				t.Fatal(err)
+			}
+			<-waiting // cp hangs in read(2) now, or is about to
+			began := time.Now()
+			if err := c.Process.Signal(signal); err != nil {
+				t.Fatal(err)
+			}
+			err := c.Wait()
+			var exit *exec.ExitError
+			if ok := asExit(err, &exit); !ok || exit.Sys().(syscall.WaitStatus).Signal() != signal {
+				t.Errorf("cp ended with %v, want %v", err, signal)
+			}
+			// The limit is generous for a busy machine; a reader that ignores signals
+			// would wait for half a minute.
+			if took := time.Since(began); took > 5*time.Second {
+				t.Errorf("cp was gone after %v", took)
+			}
+		})
+	}
+}
+
+// announce says on a channel that a request has come, and then does as f.
+func announce(came chan<- struct{}, f registrytest.Fault) registrytest.Fault {
+	return func(w responseWriter, r *request, req registrytest.Request, next handlerFunc) {
+		came <- struct{}{}
+		f(w, r, req, next)
+	}
+}
+
+// TestTimerDisturbsNobody: "A signal that a program handles never makes a read
+// fail." The program is perl, whose timer interrupts its reads of a slow
+// registry.
+func TestTimerDisturbsNobody(t *testing.T) {
+	m := mountRegistry(t, Options{})
+	m.registry.Push(t, "a", "1", registrytest.Image(t, registrytest.ImageSpec{Layers: []int64{200_000}}))
+	m.registry.Break(registrytest.Only(registrytest.Blob, m.registry.Trickle(20_000, 100*time.Millisecond)))
+	tar := m.repository("a") + "/tags/1/image.tar"
+	out := run(t, "perl", "-e", `
+		use POSIX;
+		use Time::HiRes qw(setitimer ITIMER_REAL);
+		my $ticks = 0;
+		# Without SA_RESTART: an interrupted read(2) would show.
+		sigaction(SIGALRM, POSIX::SigAction->new(sub { $ticks++ }, POSIX::SigSet->new, 0));
+		setitimer(ITIMER_REAL, 0.05, 0.05);
+		my $fd = POSIX::open($ARGV[0], O_RDONLY) or die "open: $!";
+		my $total = 0;
+		while (1) {
+			my $n = POSIX::read($fd, my $b, 131072);
+			defined $n or die "read after $total bytes: $!";
+			$n = 0 + $n;
+			last if !$n;
+			$total += $n;
+		}
+		print "$total bytes, ", $ticks ? "disturbed" : "undisturbed", "\n";
+	`, tar)
+	size := strings.TrimSpace(run(t, "stat", "-c", "%s", tar))
+	if want := size + " bytes, disturbed\n"; out != want {
+		t.Errorf("perl says %q, want %q", out, want)
+	}
+}
+
+// TestOperationTimeout: "No operation takes longer than a minute", here less.
+func TestOperationTimeout(t *testing.T) {
+	m := mountRegistry(t, Options{OpTimeout: 50 * time.Millisecond})
+	m.registry.Break(registrytest.Only(registrytest.Manifest, m.registry.Silent()))
+	out, err := try(t, "cat", m.repository("a")+"/tags/1/digest")
+	if err == nil || !strings.Contains(out, "Connection timed out") {
+		t.Errorf("cat: %v, %q; want: Connection timed out", err, out)
+	}
+	if got := m.errors(t); !strings.Contains(got, "ETIMEDOUT") {
+		t.Errorf("errors: %q, want ETIMEDOUT", got)
+	}
+}
+
+// TestSilentRegistryStopsNobody: "A registry that is silent slows no other." Far
+// more readers wait for one than the kernel has readers at once by default.
+func TestSilentRegistryStopsNobody(t *testing.T) {
+	m := mountRegistry(t, Options{})
+	image := registrytest.Image(t, registrytest.ImageSpec{Layers: []int64{1 << 20}})
+	for i := range 20 {
+		m.registry.Push(t, fmt.Sprint("silent", i), "1", image)
+	}
+	m.registry.Push(t, "good", "1", registrytest.Image(t, registrytest.ImageSpec{Layers: []int64{1 << 20}, Seed: 1}))
+	waiting := make(chan struct{}, 1000)
+	silent := announce(waiting, m.registry.Silent())
+	m.registry.Break(registrytest.Only(registrytest.Manifest, func(w responseWriter, r *request, req registrytest.Request, next handlerFunc) {
+		if strings.HasPrefix(req.Repository, "silent") {
+			silent(w, r, req, next)
+			return
+		}
+		next(w, r)
+	}))
+	for i := range 20 {
+		c := exec.Command("cat", m.repository(fmt.Sprint("silent", i))+"/tags/1/digest")
+		c.Stdout, c.Stderr = io.Discard, io.Discard
+		if err := c.Start(); err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = c.Process.Kill(); _ = c.Wait() }) // it waits for ever
+	}
+	for range 20 {
+		<-waiting
+	}
+	run(t, "cp", m.repository("good")+"/tags/1/image.tar", t.TempDir())
+}

@@ -1,0 +1,176 @@
+package fs
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"os"
+	"testing"
+	"testing/iotest"
+
+	"golang.org/x/sys/unix"
+)
+
+// The process that serves a mount must not touch it: a read that waits for its
+// own process can keep that from ending, for ever. So what the tests do in a
+// mount besides running commands, they do in a process of their own, which is
+// the test's binary started again.
+const (
+	readerVariable = "OCIDISTFS_TEST_READER"
+	// readAnywhere reads a file at many offsets and compares it with a copy that
+	// is made by then: FILE COPY.
+	readAnywhere = "anywhere"
+	// readBytes holds a file to the rules of readers, byte by byte: FILE.
+	readBytes = "bytes"
+	// readMapped maps a file and writes its first bytes: FILE.
+	readMapped = "mapped"
+	// readHalves reads half of a file, says so, waits for a line and writes all of
+	// it to another: FILE TO.
+	readHalves = "halves"
+	// listTwice lists a directory, rewinds and lists it again: DIR.
+	listTwice = "list"
+)
+
+func TestMain(m *testing.M) {
+	var err error
+	switch os.Getenv(readerVariable) {
+	case "":
+		os.Exit(m.Run())
+	case readAnywhere:
+		err = compareAnywhere(os.Args[1], os.Args[2])
+	case readBytes:
+		err = testReader(os.Args[1])
+	case readMapped:
+		err = printMapped(os.Args[1])
+	case readHalves:
+		err = copyHalves(os.Args[1], os.Args[2])
+	case listTwice:
+		err = printTwice(os.Args[1])
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+}
+
+// reader runs one of the above.
+func reader(t testing.TB, what string, args ...string) string {
+	t.Helper()
+	program, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return run(t, "env", append([]string{readerVariable + "=" + what, program}, args...)...)
+}
+
+// compareAnywhere reads in no order first, so that the chunks come so, and only
+// then all of it.
+func compareAnywhere(path, copyPath string) error {
+	f, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	info, err := f.Stat()
+	if err != nil {
+		return err
+	}
+	type piece struct {
+		off  int64
+		read []byte
+	}
+	var pieces []piece
+	random := rand.New(rand.NewPCG(1, 2))
+	for range 1000 {
+		off := random.Int64N(info.Size())
+		p := make([]byte, random.IntN(50_000))
+		n, err := f.ReadAt(p, off)
+		if err != nil && !errors.Is(err, io.EOF) {
+			return err
+		}
+		pieces = append(pieces, piece{off, p[:n]})
+	}
+	whole, err := io.ReadAll(f)
+	if err != nil {
+		return err
+	}
+	if err := os.WriteFile(copyPath, whole, 0o600); err != nil {
+		return err
+	}
+	for _, p := range pieces {
+		if !bytes.Equal(p.read, whole[p.off:p.off+int64(len(p.read))]) {
+			return fmt.Errorf("%d bytes at %d differ from those read in order", len(p.read), p.off)
+		}
+	}
+	return nil
+}
+
+func testReader(path string) error {
+	f, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	whole, err := io.ReadAll(f)
+	if err != nil {
+		return err
+	}
+	return iotest.TestReader(io.NewSectionReader(f, 0, int64(len(whole))), whole)
+}
+
+func printMapped(path string) error {
+	f, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	b, err := unix.Mmap(int(f.Fd()), 0, 10, unix.PROT_READ, unix.MAP_PRIVATE)
+	if err != nil {
+		return err
+	}
+	_, err = os.Stdout.Write(b)
+	return err
+}
+
+func copyHalves(path, to string) error {
+	f, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	info, err := f.Stat()
+	if err != nil {
+		return err
+	}
+	half := make([]byte, info.Size()/2)
+	if _, err := io.ReadFull(f, half); err != nil {
+		return err
+	}
+	fmt.Println("half")
+	if _, err := fmt.Scanln(); err != nil && !errors.Is(err, io.EOF) {
+		return err
+	}
+	rest, err := io.ReadAll(f)
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(to, append(half, rest...), 0o600)
+}
+
+func printTwice(path string) error {
+	dir, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	for range 2 {
+		names, err := dir.Readdirnames(-1)
+		if err != nil {
+			return err
+		}
+		for _, name := range names {
+			fmt.Println(name)
+		}
+		if _, err := dir.Seek(0, io.SeekStart); err != nil {
+			return err
+		}
+	}
+	return nil
+}
