@@ -2,9 +2,10 @@ package registry
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
+	iofs "io/fs"
+	"math"
 	"net/http"
 	"net/url"
 	"strconv"
@@ -14,29 +15,31 @@ import (
 // errRange is an answer to a range that is not that range.
 var errRange = fmt.Errorf("%w: not the range that was asked for", ErrProtocol)
 
-// BlobRange fetches n bytes of a blob at off. The body holds the blob's bytes
-// from start on: start is off and the bytes are at most n where the registry
-// knows ranges; where it does not, start is 0 and the body is the blob to its
-// end. Fewer bytes than asked for are no error of the body if the registry said
-// so. The bytes are not verified. The caller closes the body.
+// BlobRange fetches n bytes of a blob at off; n is not 0. The body holds the
+// blob's bytes from start on: start is off and the bytes are at most n where the
+// registry sends ranges; where it does not, start is 0 and the body is the blob
+// to its end. Fewer bytes than asked for are no error of the body if the
+// registry said so. The bytes are not verified. The caller closes the body.
+//
+// A registry that ignored one range is asked for the next all the same: some do
+// so once, behind a CDN, and those that always do send what they would anyway.
 func (r *Repository) BlobRange(ctx context.Context, d Digest, off, n int64) (body io.ReadCloser, start int64, err error) {
 	const op = "get blob"
 	ref := r.at(d.String())
-	header := http.Header{"Accept-Encoding": {"identity"}}
-	if !r.rangeless.Load() {
-		header.Set("Range", rangeHeader(off, n))
+	if _, err := ParseDigest(d.String()); err != nil {
+		return nil, 0, wrap(op, ref, fmt.Errorf("%w: %w", iofs.ErrNotExist, err))
 	}
-	ctx = context.WithValue(ctx, forBlob{}, true)
-	resp, err := r.do(ctx, op, ref, http.MethodGet, "/v2/"+r.path()+"/blobs/"+d.String(), header)
+	header, err := rangeHeader(off, n)
+	if err != nil {
+		return nil, 0, wrap(op, ref, err)
+	}
+	resp, err := r.do(ctx, op, ref, question{
+		method: http.MethodGet, target: "/v2/" + r.path() + "/blobs/" + d.String(), header: header, blob: true,
+	})
 	if err != nil {
 		return nil, 0, err
 	}
-	body, start, err = rangeOf(resp, op, ref, off, n)
-	if err == nil && resp.StatusCode == http.StatusOK && off > 0 {
-		// It will do so again: one stream is better than many that are cut.
-		r.rangeless.Store(true)
-	}
-	return body, start, err
+	return rangeOf(resp, op, ref, off, n)
 }
 
 // URLRange does the same for an address out of a manifest, as foreign layers
@@ -50,21 +53,34 @@ func (c *Client) URLRange(ctx context.Context, address string, off, n int64) (bo
 	if u.Scheme != "https" || u.User != nil || isInternal(u.Hostname()) {
 		return nil, 0, wrap(op, u.Redacted(), fmt.Errorf("%w: not a public https address", ErrRedirect))
 	}
+	header, err := rangeHeader(off, n)
+	if err != nil {
+		return nil, 0, wrap(op, u.Redacted(), err)
+	}
 	ctx = context.WithValue(ctx, forBlob{}, true)
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, address, nil)
 	if err != nil {
 		return nil, 0, wrap(op, u.Redacted(), err)
 	}
-	req.Header.Set("Accept-Encoding", "identity")
-	req.Header.Set("Range", rangeHeader(off, n))
+	req.Header = header
 	resp, err := c.http.Do(req)
 	if err != nil {
-		return nil, 0, wrap(op, u.Redacted(), err)
+		return nil, 0, wrap(op, u.Redacted(), sendError(ctx, err))
 	}
 	return rangeOf(resp, op, u.Redacted(), off, n)
 }
 
-func rangeHeader(off, n int64) string { return fmt.Sprintf("bytes=%d-%d", off, off+n-1) }
+// rangeHeader asks for n bytes at off: for one range, since some registries
+// refuse several and others send everything.
+func rangeHeader(off, n int64) (http.Header, error) {
+	if off < 0 || n <= 0 || off > math.MaxInt64-n {
+		return nil, fmt.Errorf("%d bytes at %d: %w", n, off, iofs.ErrInvalid)
+	}
+	return http.Header{
+		"Accept-Encoding": {"identity"},
+		"Range":           {fmt.Sprintf("bytes=%d-%d", off, off+n-1)},
+	}, nil
+}
 
 // rangeOf makes the result of BlobRange out of an answer; it closes those that
 // are none.
@@ -72,9 +88,12 @@ func rangeOf(resp *http.Response, op, ref string, off, n int64) (io.ReadCloser, 
 	switch resp.StatusCode {
 	case http.StatusPartialContent:
 		start, end, err := contentRange(resp.Header.Get("Content-Range"))
-		if err != nil || start != off {
+		if err == nil && start != off {
+			err = fmt.Errorf("it begins at %d", start)
+		}
+		if err != nil {
 			closeBody(resp)
-			return nil, 0, wrap(op, ref, errors.Join(errRange, err))
+			return nil, 0, wrap(op, ref, fmt.Errorf("%w: %w", errRange, err))
 		}
 		return &boundedBody{resp.Body, min(end+1-start, n)}, off, nil
 	case http.StatusOK:
@@ -86,24 +105,50 @@ func rangeOf(resp *http.Response, op, ref string, off, n int64) (io.ReadCloser, 
 	default:
 		err := answerError(op, ref, resp)
 		closeBody(resp)
+		if size, ok := unsatisfied(resp); ok && size <= off {
+			err = &Error{Op: op, Ref: ref, Status: resp.StatusCode, Err: fmt.Errorf("%w: the registry has %d bytes of it", ErrMismatch, size)}
+		}
 		return nil, 0, err
 	}
 }
 
+// unsatisfied returns the size that a registry has of what it sends no such range
+// of, where it says so (RFC 9110, 15.5.17).
+func unsatisfied(resp *http.Response) (size int64, ok bool) {
+	s, ok := cutFold(resp.Header.Get("Content-Range"), "bytes */")
+	if resp.StatusCode != http.StatusRequestedRangeNotSatisfiable || !ok {
+		return 0, false
+	}
+	return number(s)
+}
+
 // contentRange parses "bytes first-last/size" (RFC 9110, 14.4).
 func contentRange(s string) (first, last int64, err error) {
-	rest, ok := strings.CutPrefix(s, "bytes ")
-	span, _, sized := strings.Cut(rest, "/")
-	a, b, dashed := strings.Cut(span, "-")
-	if !ok || !sized || !dashed {
-		return 0, 0, fmt.Errorf("Content-Range %q", s)
-	}
-	first, errFirst := strconv.ParseInt(a, 10, 64)
-	last, errLast := strconv.ParseInt(b, 10, 64)
-	if errFirst != nil || errLast != nil || first < 0 || last < first {
-		return 0, 0, fmt.Errorf("Content-Range %q", s)
+	rest, isBytes := cutFold(s, "bytes ")
+	span, complete, hasSize := strings.Cut(rest, "/")
+	a, b, hasLast := strings.Cut(span, "-")
+	first, isFirst := number(a)
+	last, isLast := number(b)
+	size, isSize := number(complete)
+	if !isBytes || !hasSize || !hasLast || !isFirst || !isLast || last < first ||
+		(complete != "*" && (!isSize || size <= last)) {
+		return 0, 0, fmt.Errorf("Content-Range %.80q", s)
 	}
 	return first, last, nil
+}
+
+// cutFold is strings.CutPrefix for words in any case.
+func cutFold(s, prefix string) (rest string, ok bool) {
+	if len(s) < len(prefix) || !strings.EqualFold(s[:len(prefix)], prefix) {
+		return s, false
+	}
+	return s[len(prefix):], true
+}
+
+// number parses digits alone, of a number small enough to count on from.
+func number(s string) (int64, bool) {
+	n, err := strconv.ParseUint(s, 10, 63)
+	return int64(n), err == nil && n < math.MaxInt64
 }
 
 // boundedBody ends after the bytes that were promised, and is an unexpected end

@@ -21,9 +21,10 @@ import (
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 )
 
-// The registry's words, as go-containerregistry has them.
 type (
-	Digest     = v1.Hash
+	// A Digest names content, as go-containerregistry has it.
+	Digest = v1.Hash
+	// A Descriptor says what some content is and how long, in the same words.
 	Descriptor = v1.Descriptor
 )
 
@@ -53,7 +54,7 @@ type Options struct {
 	UserAgent string
 	Logger    *slog.Logger // nil discards
 	// ReadTimeout is how long nothing may come, of a header or of a body; 0 is
-	// 30 seconds.
+	// 30 seconds. What is no blob may take four times as long in all.
 	ReadTimeout time.Duration
 }
 
@@ -62,7 +63,7 @@ type Client struct {
 	opts  Options      // set once by NewClient
 	wire  *wire        // set once by NewClient
 	count *counters    // set once by NewClient
-	http  *http.Client // for URLRange
+	http  *http.Client // set once by NewClient; for URLRange
 	warn  sync.Map     // host → nothing: whose credentials failed
 
 	mu           sync.Mutex
@@ -70,14 +71,14 @@ type Client struct {
 	repositories map[string]*Repository // guarded by mu; by canonical name
 }
 
-// rememberedRepositories bounds how many repositories keep their token. When
-// there are more, all are forgotten and ask for new ones.
+// rememberedRepositories bounds how many repositories keep their token, and with
+// them the hosts. When there are more, all are forgotten and ask for new ones.
 const rememberedRepositories = 4096
 
 // NewClient returns a client; its owner closes it.
 func NewClient(opts Options) *Client {
 	if opts.Keychain == nil {
-		opts.Keychain = authn.DefaultKeychain
+		opts.Keychain = DefaultKeychain()
 	}
 	if opts.Logger == nil {
 		opts.Logger = slog.New(slog.DiscardHandler)
@@ -98,7 +99,7 @@ func NewClient(opts Options) *Client {
 		repositories: map[string]*Repository{},
 	}
 	c.wire = newWire(opts, c.count)
-	c.http = &http.Client{Transport: c.wire, CheckRedirect: checkRedirect}
+	c.http = &http.Client{Transport: c.wire}
 	return c
 }
 
@@ -122,20 +123,24 @@ func (c *Client) Repository(fullName string) (*Repository, error) {
 		return r, nil
 	}
 	var options []name.Option
-	if c.wire.isInsecure(hostName) {
+	// Who really may be spoken to without TLS, the wire decides: by itself,
+	// go-containerregistry would try that on private addresses too, and on
+	// loopback only by some of its names.
+	if c.wire.isInsecure(hostName) || isLoopback((&url.URL{Host: hostName}).Hostname()) {
 		options = append(options, name.Insecure)
 	}
 	parsed, err := name.NewRepository(canonical, options...)
 	if err != nil {
 		return nil, fmt.Errorf("repository %s: %w", canonical, err)
 	}
+	if len(c.repositories) >= rememberedRepositories {
+		clear(c.repositories)
+		clear(c.hosts)
+	}
 	h, ok := c.hosts[hostName]
 	if !ok {
 		h = &host{name: hostName, registry: parsed.Registry}
 		c.hosts[hostName] = h
-	}
-	if len(c.repositories) >= rememberedRepositories {
-		clear(c.repositories)
 	}
 	r := &Repository{client: c, host: h, name: canonical, parsed: parsed}
 	c.repositories[canonical] = r

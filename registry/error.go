@@ -1,12 +1,14 @@
 package registry
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	iofs "io/fs"
 	"net/http"
+	"net/url"
 	"strings"
 	"unicode"
 
@@ -40,7 +42,7 @@ func (stalled) Temporary() bool { return true }
 type Error struct {
 	Op     string // such as "get manifest"
 	Ref    string // what it was about, with the host
-	Status int    // of HTTP; 0 where no answer came
+	Status int    // of HTTP; 0 where no answer came, or none that is about Ref
 	Err    error  // what the registry said, or what kept it from answering
 }
 
@@ -77,6 +79,38 @@ func wrap(op, ref string, err error) error {
 	return e
 }
 
+// sendError is what kept an http.Client from an answer, without the address,
+// which a redirect may have signed; or why its caller left.
+func sendError(ctx context.Context, err error) error {
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	var sent *url.Error
+	if errors.As(err, &sent) {
+		return sent.Err
+	}
+	return err
+}
+
+// contactError makes an Error of what kept a registry from being known. That
+// there is no such page, at its root or its token server, does not say that
+// anything in the registry does not exist.
+func contactError(op, ref string, err error) error {
+	err = wrap(op, ref, err)
+	var e *Error
+	if errors.As(err, &e) && e.Status == http.StatusNotFound {
+		return &Error{Op: e.Op, Ref: e.Ref, Err: fmt.Errorf("%w: %w", ErrProtocol, e.Err)}
+	}
+	return err
+}
+
+// isOwn says whether an answer is the registry's own, or that of a registry that
+// it sent us to; and not that of a store of blobs.
+func isOwn(resp *http.Response) bool {
+	_, first := redirects(resp.Request)
+	return resp.Request.URL.Host == first.Host || strings.HasPrefix(resp.Request.URL.Path, "/v2/")
+}
+
 // maxErrorBody bounds what is read of an error's document.
 const maxErrorBody = 8 << 10
 
@@ -96,7 +130,11 @@ func answerError(op, ref string, resp *http.Response) error {
 			messages = append(messages, said(d.Code, d.Message))
 		}
 	}
-	return &Error{Op: op, Ref: ref, Status: resp.StatusCode, Err: statusError(resp.StatusCode, messages)}
+	err := statusError(resp.StatusCode, messages)
+	if resp.StatusCode == http.StatusNotFound && !isOwn(resp) {
+		return &Error{Op: op, Ref: ref, Err: fmt.Errorf("%w: redirected to %s: %w", ErrProtocol, resp.Request.URL.Host, err)}
+	}
+	return &Error{Op: op, Ref: ref, Status: resp.StatusCode, Err: err}
 }
 
 // said is one error of the registry, fit for a line of a log.
@@ -105,10 +143,10 @@ func said(code, message string) string {
 		message = strings.ToLower(strings.ReplaceAll(code, "_", " "))
 	}
 	message = strings.Map(func(r rune) rune {
-		if unicode.IsControl(r) || r == unicode.ReplacementChar {
-			return -1
+		if unicode.IsPrint(r) && r != unicode.ReplacementChar {
+			return r
 		}
-		return r
+		return -1
 	}, message)
 	if len(message) > 300 {
 		message = strings.ToValidUTF8(message[:300], "") + "…"
@@ -116,9 +154,13 @@ func said(code, message string) string {
 	return message
 }
 
+// maxMessages is how many of a registry's errors are told; the first says it.
+const maxMessages = 3
+
 func statusError(status int, messages []string) error {
-	text := fmt.Sprintf("%d %s", status, http.StatusText(status))
+	text := strings.TrimSpace(fmt.Sprintf("%d %s", status, http.StatusText(status)))
 	if len(messages) > 0 {
+		messages = messages[:min(len(messages), maxMessages)]
 		text += ": " + strings.Join(messages, "; ")
 	}
 	return errors.New(text)

@@ -3,6 +3,7 @@ package registry
 import (
 	"context"
 	"strings"
+	"time"
 
 	"github.com/google/go-containerregistry/pkg/authn"
 )
@@ -33,26 +34,69 @@ func (b *bound) Resolve(r authn.Resource) (authn.Authenticator, error) {
 	return b.next.Resolve(r)
 }
 
+// helperLimit ends a credential helper that waits for somebody to answer it.
+const helperLimit = 20 * time.Second
+
 // credentials returns what the keychain has for a repository. A keychain that
-// fails, because a credential helper is missing or broken, is a warning: what
-// is public can be read all the same.
-func (c *Client) credentials(ctx context.Context, r *Repository) authn.Authenticator {
-	auth, err := authn.Resolve(ctx, c.opts.Keychain, r.parsed)
-	if err == nil {
-		// Helpers run when the authenticator is first asked, not before.
-		_, err = authn.Authorization(ctx, auth)
+// fails, because a credential helper is missing, broken or stuck, is a warning:
+// what is public can be read all the same.
+func (c *Client) credentials(ctx context.Context, r *Repository) authn.AuthConfig {
+	type result struct {
+		config *authn.AuthConfig
+		err    error
 	}
-	if err == nil {
-		return auth
+	// Keychains heed no context. One that never answers keeps its goroutine.
+	resolved := make(chan result, 1)
+	go func() {
+		auth, err := authn.Resolve(ctx, c.opts.Keychain, r.parsed)
+		if err != nil {
+			resolved <- result{nil, err}
+			return
+		}
+		config, err := authn.Authorization(ctx, auth)
+		resolved <- result{config, err}
+	}()
+	var err error
+	limit := time.NewTimer(helperLimit)
+	defer limit.Stop()
+	select {
+	case got := <-resolved:
+		if got.err == nil && got.config != nil {
+			return *got.config
+		}
+		err = got.err
+	case <-limit.C:
+		err = ErrStalled
+	case <-ctx.Done():
+		err = context.Cause(ctx)
 	}
 	if _, warned := c.warn.LoadOrStore(r.host.name, true); !warned {
 		c.opts.Logger.Warn("no credentials: the configured source failed; going on without", "host", r.host.name, "error", err)
 	}
-	return authn.Anonymous
+	return authn.AuthConfig{}
 }
 
-// DefaultKeychain has what docker and podman are configured with.
-func DefaultKeychain() authn.Keychain { return authn.DefaultKeychain }
+// DefaultKeychain has what docker and podman are configured with: what podman has
+// for a part of a repository's name, else what docker has, else what podman has
+// for the host.
+func DefaultKeychain() authn.Keychain { return configured{} }
+
+type configured struct{}
+
+func (configured) Resolve(r authn.Resource) (authn.Authenticator, error) {
+	login, err := podman(r)
+	if login != nil && login.of != CanonicalHost(r.RegistryStr()) {
+		return login, nil
+	}
+	auth, dockerErr := authn.DefaultKeychain.Resolve(r)
+	if dockerErr != nil || auth != authn.Anonymous {
+		return auth, dockerErr
+	}
+	if login != nil {
+		return login, nil
+	}
+	return authn.Anonymous, err
+}
 
 // HostOfCredentials is the host that a key of docker's configuration is about,
 // such as "https://index.docker.io/v1/"; "" where it is none.

@@ -73,15 +73,21 @@ func ParseReference(s string) (Reference, error) {
 
 // fullForm guesses what was meant by a reference without a host.
 func fullForm(s string) string {
+	if _, rest, ok := strings.Cut(s, "://"); ok {
+		s = rest // an address, or as skopeo has it
+	}
+	s = strings.TrimLeft(s, "/")
 	name, _, _ := strings.Cut(s, "@")
-	name = strings.TrimLeft(name, "/")
+	host, _, hasPath := strings.Cut(name, "/")
 	switch {
 	case name == "":
 		return DockerHub + "/library/alpine:3.10"
-	case strings.Contains(name, "/"):
-		return DockerHub + "/" + strings.TrimLeft(s, "/")
+	case hasPath && ValidHost(strings.ToLower(host)):
+		return strings.ToLower(host) + s[len(host):]
+	case hasPath:
+		return DockerHub + "/" + s
 	}
-	return DockerHub + "/library/" + strings.TrimLeft(s, "/")
+	return DockerHub + "/library/" + s
 }
 
 // Name is the repository with its host.

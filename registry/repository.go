@@ -4,14 +4,13 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
+	iofs "io/fs"
 	"mime"
 	"net/http"
-	"strconv"
 	"strings"
-	"sync/atomic"
+	"time"
 
 	"github.com/google/go-containerregistry/pkg/name"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
@@ -33,12 +32,11 @@ var accept = strings.Join([]string{
 
 // A Repository is one repository of a registry. It is safe for concurrent use.
 type Repository struct {
-	client    *Client
-	host      *host
-	name      string // canonical, with the host
-	parsed    name.Repository
-	contact   contact[*session]
-	rangeless atomic.Bool // its registry sent a whole blob when asked for a range
+	client  *Client         // set once by Client.Repository, as what follows
+	host    *host           // shared by the repositories of a host
+	name    string          // canonical, with the host
+	parsed  name.Repository // the same, as go-containerregistry has it
+	contact contact[*session]
 }
 
 // Name is the repository with its host, as references have it.
@@ -58,53 +56,88 @@ func (r *Repository) at(ref string) string {
 	return r.name + ":" + ref
 }
 
-// do sends one request. target is a path, or an address of the same registry.
-func (r *Repository) do(ctx context.Context, op, ref, method, target string, header http.Header) (*http.Response, error) {
-	s, err := r.session(ctx)
-	if err != nil {
-		return nil, wrap(op, ref, err)
+// A question is one request of a repository. Its target is a path, or an address
+// that a page of the registry named.
+type question struct {
+	method, target string
+	header         http.Header
+	blob           bool // the answer may be long
+}
+
+// do sends one request; with a token that has expired, it does so once more with
+// a new one.
+func (r *Repository) do(ctx context.Context, op, ref string, q question) (*http.Response, error) {
+	begun := time.Now()
+	for {
+		s, err := r.session(ctx)
+		if err != nil {
+			return nil, wrap(op, ref, err)
+		}
+		resp, err := s.send(ctx, q)
+		if err != nil {
+			return nil, wrap(op, ref, sendError(ctx, err))
+		}
+		if resp.StatusCode != http.StatusUnauthorized || !isOwn(resp) {
+			return resp, nil
+		}
+		r.contact.forget(s)
+		if !s.expires || !s.since.Before(begun) {
+			// The registry means it. What was learned of it may be out of date.
+			r.host.contact.forget(s.challenge)
+			return resp, nil
+		}
+		closeBody(resp)
 	}
+}
+
+func (s *session) send(ctx context.Context, q question) (*http.Response, error) {
+	target := q.target
 	if strings.HasPrefix(target, "/") {
 		target = s.base + target
 	}
-	req, err := http.NewRequestWithContext(ctx, method, target, nil)
-	if err != nil {
-		return nil, wrap(op, ref, err)
+	if q.blob {
+		ctx = context.WithValue(ctx, forBlob{}, true)
 	}
-	for k, v := range header {
+	req, err := http.NewRequestWithContext(ctx, q.method, target, nil)
+	if err != nil {
+		return nil, err
+	}
+	for k, v := range q.header {
 		req.Header[k] = v
 	}
-	resp, err := s.client.Do(req)
-	if err != nil {
-		if ctx.Err() != nil {
-			err = context.Cause(ctx)
-		}
-		return nil, wrap(op, ref, err)
+	return s.client.Do(req)
+}
+
+// manifest asks for a manifest, by GET or HEAD. What is neither tag nor digest
+// is not there, and asked for by no request.
+func (r *Repository) manifest(ctx context.Context, op, method, ref string) (*http.Response, error) {
+	if _, err := ParseDigest(ref); err != nil && !ValidTag(ref) {
+		return nil, wrap(op, r.at(ref), fmt.Errorf("neither a tag nor a digest: %w", iofs.ErrNotExist))
 	}
-	if resp.StatusCode == http.StatusUnauthorized {
-		// What was learned of the host may be out of date.
-		r.contact.forget()
-		r.host.contact.forget()
-	}
-	return resp, nil
+	return r.do(ctx, op, r.at(ref), question{
+		method: method, target: "/v2/" + r.path() + "/manifests/" + ref, header: http.Header{"Accept": {accept}},
+	})
 }
 
 // Resolve asks what a tag or digest stands for, without fetching it: one HEAD,
 // and a GET where the answer lacks the digest.
 func (r *Repository) Resolve(ctx context.Context, ref string) (Descriptor, error) {
 	const op = "resolve"
-	resp, err := r.do(ctx, op, r.at(ref), http.MethodHead, "/v2/"+r.path()+"/manifests/"+ref, http.Header{"Accept": {accept}})
+	resp, err := r.manifest(ctx, op, http.MethodHead, ref)
 	if err != nil {
 		return Descriptor{}, err
 	}
 	defer closeBody(resp)
-	switch {
-	case resp.StatusCode == http.StatusOK:
+	switch resp.StatusCode {
+	case http.StatusOK:
 		d, err := ParseDigest(resp.Header.Get("Docker-Content-Digest"))
+		if asked, e := ParseDigest(ref); e == nil && err == nil && d != asked {
+			return Descriptor{}, wrap(op, r.at(ref), fmt.Errorf("%w: it is %s", ErrMismatch, d))
+		}
 		if err == nil && resp.ContentLength > 0 {
 			return Descriptor{MediaType: mediaType(resp.Header, nil), Size: resp.ContentLength, Digest: d}, nil
 		}
-	case resp.StatusCode == http.StatusMethodNotAllowed:
+	case http.StatusMethodNotAllowed, http.StatusNotImplemented:
 	default:
 		return Descriptor{}, answerError(op, r.at(ref), resp)
 	}
@@ -120,7 +153,7 @@ func (r *Repository) Resolve(ctx context.Context, ref string) (Descriptor, error
 // [ErrMismatch] and [ErrTooLarge] are among its errors.
 func (r *Repository) Manifest(ctx context.Context, ref string) (*RawManifest, error) {
 	const op = "get manifest"
-	resp, err := r.do(ctx, op, r.at(ref), http.MethodGet, "/v2/"+r.path()+"/manifests/"+ref, http.Header{"Accept": {accept}})
+	resp, err := r.manifest(ctx, op, http.MethodGet, ref)
 	if err != nil {
 		return nil, err
 	}
@@ -128,7 +161,7 @@ func (r *Repository) Manifest(ctx context.Context, ref string) (*RawManifest, er
 	if resp.StatusCode != http.StatusOK {
 		return nil, answerError(op, r.at(ref), resp)
 	}
-	b, err := readLimited(resp.Body, maxManifest)
+	b, err := readLimited(resp, maxManifest)
 	if err != nil {
 		return nil, wrap(op, r.at(ref), err)
 	}
@@ -169,14 +202,20 @@ func mediaType(header http.Header, b []byte) types.MediaType {
 	}
 	var document struct {
 		MediaType types.MediaType `json:"mediaType"`
+		Schema    int             `json:"schemaVersion"`
 		Manifests json.RawMessage `json:"manifests"`
 		Layers    json.RawMessage `json:"layers"`
+		Signed    json.RawMessage `json:"signatures"`
 	}
 	switch err := json.Unmarshal(b, &document); {
 	case err != nil:
 		return types.MediaType(t)
 	case document.MediaType != "":
 		return document.MediaType
+	case document.Schema == 1 && document.Signed != nil:
+		return types.DockerManifestSchema1Signed
+	case document.Schema == 1:
+		return types.DockerManifestSchema1
 	case document.Manifests != nil:
 		return types.OCIImageIndex
 	case document.Layers != nil:
@@ -185,14 +224,18 @@ func mediaType(header http.Header, b []byte) types.MediaType {
 	return types.MediaType(t)
 }
 
-// readLimited reads all of r, and [ErrTooLarge] where that is more than limit.
-func readLimited(r io.Reader, limit int64) ([]byte, error) {
-	b, err := io.ReadAll(io.LimitReader(r, limit+1))
+// readLimited reads a body to its end, and is [ErrTooLarge] where that is beyond
+// limit.
+func readLimited(resp *http.Response, limit int64) ([]byte, error) {
+	if resp.ContentLength > limit {
+		return nil, fmt.Errorf("%w: %d bytes", ErrTooLarge, resp.ContentLength)
+	}
+	b, err := io.ReadAll(io.LimitReader(resp.Body, limit+1))
 	if err != nil {
 		return nil, err
 	}
 	if int64(len(b)) > limit {
-		return nil, fmt.Errorf("%w: more than %s bytes", ErrTooLarge, strconv.FormatInt(limit, 10))
+		return nil, fmt.Errorf("%w: more than %d bytes", ErrTooLarge, limit)
 	}
 	return b, nil
 }
@@ -200,8 +243,6 @@ func readLimited(r io.Reader, limit int64) ([]byte, error) {
 // closeBody closes an answer so that its connection can be used again, where
 // what is left of it is short.
 func closeBody(resp *http.Response) {
-	_, _ = io.CopyN(io.Discard, resp.Body, 64<<10)
+	_, _ = io.CopyN(io.Discard, resp.Body, 4<<10)
 	_ = resp.Body.Close()
 }
-
-var errNoPayload = errors.New("schema 1 signature without a payload")

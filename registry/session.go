@@ -2,12 +2,12 @@ package registry
 
 import (
 	"context"
+	"io"
 	"net/http"
-	"strings"
+	"net/url"
 	"sync"
 	"time"
 
-	"github.com/google/go-containerregistry/pkg/authn"
 	"github.com/google/go-containerregistry/pkg/name"
 	"github.com/google/go-containerregistry/pkg/v1/remote/transport"
 )
@@ -26,21 +26,24 @@ type host struct {
 	contact  contact[*transport.Challenge]
 }
 
-// A session is how a repository is spoken to once it is known: where, and with
-// which token. Its client follows redirects.
+// A session is how a repository is spoken to once it is known: where, and as
+// whom. Its client follows redirects.
 type session struct {
-	base   string // scheme and host
-	client *http.Client
+	base      string // scheme and host
+	client    *http.Client
+	challenge *transport.Challenge // what it was made by
+	expires   bool                 // it rests on a token, which a new one can follow
+	since     time.Time
 }
 
 // contact is something that is learned once, by whoever asks first, for all.
 // Who has to wait can leave; a failure is remembered for a moment only.
-type contact[T any] struct {
+type contact[T comparable] struct {
 	mu      sync.Mutex
 	current *attempt[T] // guarded by mu
 }
 
-type attempt[T any] struct {
+type attempt[T comparable] struct {
 	done  chan struct{}
 	value T     // set before done is closed
 	err   error // the same
@@ -71,16 +74,20 @@ func (c *contact[T]) get(ctx context.Context, learn func(context.Context) (T, er
 	}
 }
 
-// forget makes the next caller learn anew.
-func (c *contact[T]) forget() {
+// forget makes the next caller learn anew, unless what is known is no longer
+// value: somebody did so already.
+func (c *contact[T]) forget(value T) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.current != nil {
-		select {
-		case <-c.current.done:
+	if c.current == nil {
+		return
+	}
+	select {
+	case <-c.current.done:
+		if c.current.value == value {
 			c.current = nil
-		default: // being learned just now
 		}
+	default: // being learned just now
 	}
 }
 
@@ -99,36 +106,44 @@ func (a *attempt[T]) over() bool {
 func (r *Repository) session(ctx context.Context) (*session, error) {
 	return r.contact.get(ctx, func(ctx context.Context) (*session, error) {
 		challenge, err := r.host.contact.get(ctx, func(ctx context.Context) (*transport.Challenge, error) {
-			return transport.Ping(ctx, r.host.registry, r.client.wire)
+			return transport.Ping(ctx, r.host.registry, brief{r.client.wire})
 		})
 		if err != nil {
-			return nil, wrap("contact", r.host.name, err)
+			return nil, contactError("contact", r.host.name, err)
 		}
-		auth := r.client.credentials(ctx, r)
-		tripper, err := r.authenticated(ctx, auth, challenge)
+		header, expires, err := r.authorize(ctx, challenge)
 		if err != nil {
-			return nil, wrap("authenticate to", r.name, err)
+			return nil, contactError("authenticate to", r.name, err)
 		}
-		scheme := "https"
+		base := &url.URL{Scheme: "https", Host: r.host.registry.RegistryStr()}
 		if challenge.Insecure {
-			scheme = "http"
+			base.Scheme = "http"
 		}
 		return &session{
-			base:   scheme + "://" + r.host.registry.RegistryStr(),
-			client: &http.Client{Transport: tripper, CheckRedirect: checkRedirect},
+			base:      base.String(),
+			client:    &http.Client{Transport: &authorized{r.client.wire, base, header}},
+			challenge: challenge,
+			expires:   expires,
+			since:     time.Now(),
 		}, nil
 	})
 }
 
-func (r *Repository) authenticated(ctx context.Context, auth authn.Authenticator, challenge *transport.Challenge) (http.RoundTripper, error) {
-	token := &transport.Token{}
-	if strings.EqualFold(challenge.Scheme, "bearer") {
-		var err error
-		scope := r.parsed.Scope(transport.PullScope)
-		token, err = transport.Exchange(ctx, r.host.registry, auth, r.client.wire, []string{scope}, challenge)
-		if err != nil {
-			return nil, err
-		}
+// brief lets through the beginning of an answer. A ping's is read to its end,
+// though nothing in it matters.
+type brief struct{ inner http.RoundTripper }
+
+// maxBrief is far above what a token needs.
+const maxBrief = 256 << 10
+
+func (b brief) RoundTrip(req *http.Request) (*http.Response, error) {
+	resp, err := b.inner.RoundTrip(req)
+	if err != nil {
+		return nil, err
 	}
-	return transport.FromToken(r.host.registry, auth, r.client.wire, challenge, token)
+	resp.Body = struct {
+		io.Reader
+		io.Closer
+	}{io.LimitReader(resp.Body, maxBrief), resp.Body}
+	return resp, nil
 }

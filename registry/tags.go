@@ -3,19 +3,23 @@ package registry
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
+	iofs "io/fs"
 	"iter"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 )
 
 const (
 	// tagsPerPage is what is asked for; registries send fewer as they like.
 	tagsPerPage = 1000
-	// maxPages and maxPage end a list that has no end.
+	// maxPages, maxPage and maxLink end a list that has no end.
 	maxPages = 10_000
 	maxPage  = 8 << 20
+	maxLink  = 8 << 10
 )
 
 // Tags yields the repository's tags as their pages arrive. Names that no tag can
@@ -26,12 +30,17 @@ func (r *Repository) Tags(ctx context.Context) iter.Seq2[string, error] {
 		seen := map[string]bool{}
 		next := fmt.Sprintf("/v2/%s/tags/list?n=%d", r.path(), tagsPerPage)
 		for next != "" {
-			if seen[next] || len(seen) == maxPages {
+			_, page, _ := strings.Cut(next, "/v2/") // the first is asked for by path
+			if seen[page] || len(seen) == maxPages {
 				yield("", wrap(op, r.name, fmt.Errorf("%w: its pages have no end", ErrProtocol)))
 				return
 			}
-			seen[next] = true
+			seen[page] = true
 			names, following, err := r.page(ctx, op, next)
+			if err != nil && len(seen) > 1 && errors.Is(err, iofs.ErrNotExist) {
+				// It exists: its first page came.
+				err = &Error{Op: op, Ref: r.name, Err: fmt.Errorf("%w: page %d: %s", ErrProtocol, len(seen), http.StatusText(http.StatusNotFound))}
+			}
 			if err != nil {
 				yield("", err)
 				return
@@ -48,7 +57,9 @@ func (r *Repository) Tags(ctx context.Context) iter.Seq2[string, error] {
 
 // page fetches one page, and where the next one is.
 func (r *Repository) page(ctx context.Context, op, target string) (names []string, next string, err error) {
-	resp, err := r.do(ctx, op, r.name, http.MethodGet, target, http.Header{"Accept": {"application/json"}})
+	resp, err := r.do(ctx, op, r.name, question{
+		method: http.MethodGet, target: target, header: http.Header{"Accept": {"application/json"}},
+	})
 	if err != nil {
 		return nil, "", err
 	}
@@ -56,51 +67,107 @@ func (r *Repository) page(ctx context.Context, op, target string) (names []strin
 	if resp.StatusCode != http.StatusOK {
 		return nil, "", answerError(op, r.name, resp)
 	}
-	b, err := readLimited(resp.Body, maxPage)
+	b, err := readLimited(resp, maxPage)
 	if err != nil {
 		return nil, "", wrap(op, r.name, err)
 	}
-	var document struct {
-		Tags []string `json:"tags"`
-	}
-	if err := json.Unmarshal(b, &document); err != nil {
-		return nil, "", wrap(op, r.name, fmt.Errorf("%w: %w", ErrProtocol, err))
+	names, err = tagList(b)
+	if err != nil {
+		return nil, "", wrap(op, r.name, err)
 	}
 	next, err = nextPage(resp.Request.URL, resp.Header.Values("Link"))
 	if err != nil {
 		return nil, "", wrap(op, r.name, err)
 	}
-	return document.Tags, next, nil
+	return names, next, nil
 }
 
-// nextPage returns the target of the link to the next page (RFC 8288), as a
-// path: it must lead to the registry that sent it. It is "" on the last page.
+// tagList parses a page (distribution spec, "Listing Tags"). What has neither a
+// name nor tags is no empty list.
+func tagList(b []byte) ([]string, error) {
+	var document struct {
+		Name *string  `json:"name"`
+		Tags []string `json:"tags"`
+	}
+	if err := json.Unmarshal(b, &document); err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrProtocol, err)
+	}
+	if document.Name == nil && document.Tags == nil {
+		return nil, fmt.Errorf("%w: not a list of tags", ErrProtocol)
+	}
+	return document.Tags, nil
+}
+
+// nextPage returns the address of the next page (RFC 8288), which is on the host
+// that sent this one, or "" on the last page. The scheme stays as it is: a
+// registry behind a proxy that ends TLS does not know its own.
 func nextPage(current *url.URL, links []string) (string, error) {
 	for _, header := range links {
-		for link := range strings.SplitSeq(header, ",") {
-			target, parameters, ok := strings.Cut(strings.TrimSpace(link), ">")
-			if !ok || !strings.HasPrefix(target, "<") || !isNext(parameters) {
+		for target, rel := range relations(header) {
+			if !slices.ContainsFunc(strings.Fields(rel), func(s string) bool { return strings.EqualFold(s, "next") }) {
 				continue
 			}
-			u, err := current.Parse(target[1:])
-			if err != nil {
-				return "", fmt.Errorf("%w: link to the next page: %w", ErrProtocol, err)
-			}
-			if u.Host != current.Host {
+			u, err := current.Parse(target)
+			switch {
+			case err != nil || len(target) > maxLink:
+				return "", fmt.Errorf("%w: link to the next page: %.80q", ErrProtocol, target)
+			case u.Host != current.Host:
 				return "", fmt.Errorf("%w: the next page is on %s", ErrRedirect, u.Host)
 			}
-			return u.RequestURI(), nil
+			return (&url.URL{Scheme: current.Scheme, Host: u.Host}).String() + u.RequestURI(), nil
 		}
 	}
 	return "", nil
 }
 
-func isNext(parameters string) bool {
-	for p := range strings.SplitSeq(parameters, ";") {
-		key, value, _ := strings.Cut(strings.TrimSpace(p), "=")
-		if strings.EqualFold(key, "rel") && strings.EqualFold(strings.Trim(value, `"`), "next") {
-			return true
+// relations yields the target and relation types of each link in a Link header,
+// as far as it can be understood. Commas and semicolons also stand in targets
+// and in quotes.
+func relations(header string) iter.Seq2[string, string] {
+	return func(yield func(target, rel string) bool) {
+		for {
+			_, rest, ok := strings.Cut(header, "<")
+			target, rest, closed := strings.Cut(rest, ">")
+			if !ok || !closed {
+				return
+			}
+			rel, hasRel := "", false
+			for {
+				rest = strings.TrimLeft(rest, " \t")
+				if !strings.HasPrefix(rest, ";") {
+					break
+				}
+				var key, value string
+				key, value, rest = parameter(rest[1:])
+				if !hasRel && strings.EqualFold(key, "rel") { // the first counts
+					rel, hasRel = value, true
+				}
+			}
+			if !yield(strings.TrimSpace(target), rel) {
+				return
+			}
+			header = rest
 		}
 	}
-	return false
+}
+
+// parameter cuts `key=value` or `key="value"` off s.
+func parameter(s string) (key, value, rest string) {
+	i := strings.IndexAny(s, "=;,")
+	if i < 0 {
+		return strings.TrimSpace(s), "", ""
+	}
+	key, rest = strings.TrimSpace(s[:i]), s[i:]
+	if rest[0] != '=' {
+		return key, "", rest
+	}
+	rest = strings.TrimLeft(rest[1:], " \t")
+	if strings.HasPrefix(rest, `"`) {
+		value, rest, _ = strings.Cut(rest[1:], `"`)
+		return key, value, rest
+	}
+	if i = strings.IndexAny(rest, ";,"); i < 0 {
+		i = len(rest)
+	}
+	return key, strings.TrimSpace(rest[:i]), rest[i:]
 }

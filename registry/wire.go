@@ -1,23 +1,27 @@
 package registry
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"fmt"
 	"net"
 	"net/http"
 	"net/netip"
-	"strings"
+	"syscall"
 	"time"
 )
 
-// maxRedirects is how many a request follows; real registries need one or two.
-const maxRedirects = 10
+// documentPatience is how many times as long as for its next byte is waited for
+// all of an answer that is no blob: a registry that sends a byte now and then
+// holds nobody for ever.
+const documentPatience = 4
 
 // wire is the lowest RoundTripper: every request of a client, those for tokens
 // and those that follow a redirect too, goes through it. It holds the rules that
-// nothing above can get around: who may be spoken to without TLS, how long to
-// wait for a byte, what is counted.
+// nothing above can get around, not even the http.Clients inside of
+// go-containerregistry: who may be spoken to without TLS, which redirects are
+// followed, how long to wait for a byte, what is counted.
 type wire struct {
 	insecure    map[string]bool
 	userAgent   string
@@ -49,7 +53,7 @@ func newWire(opts Options, count *counters) *wire {
 
 func newTransport(opts Options, http2, unverified bool) *http.Transport {
 	t := &http.Transport{
-		DialContext:            (&net.Dialer{Timeout: 10 * time.Second, KeepAlive: 30 * time.Second}).DialContext,
+		DialContext:            dial,
 		TLSClientConfig:        &tls.Config{RootCAs: opts.RootCAs, InsecureSkipVerify: unverified, MinVersion: tls.VersionTLS12},
 		TLSHandshakeTimeout:    10 * time.Second,
 		ResponseHeaderTimeout:  opts.ReadTimeout,
@@ -63,6 +67,8 @@ func newTransport(opts Options, http2, unverified bool) *http.Transport {
 	}
 	t.Protocols.SetHTTP1(true)
 	t.Protocols.SetHTTP2(http2)
+	// A connection that died without a word would take every request with it.
+	t.HTTP2 = &http.HTTP2Config{SendPingTimeout: 15 * time.Second, PingTimeout: 15 * time.Second}
 	switch {
 	case opts.Proxy != nil:
 		t.Proxy = http.ProxyURL(opts.Proxy)
@@ -70,6 +76,26 @@ func newTransport(opts Options, http2, unverified bool) *http.Transport {
 		t.Proxy = http.ProxyFromEnvironment
 	}
 	return t
+}
+
+// loopbackOnly marks the context of a request without TLS with the address that
+// has to be this machine.
+type loopbackOnly struct{}
+
+// dial connects. That a name says loopback is not enough where there is no TLS:
+// "x.localhost" is whatever a resolver makes of it. A proxy's address is its
+// user's choice.
+func dial(ctx context.Context, network, address string) (net.Conn, error) {
+	dialer := &net.Dialer{Timeout: 10 * time.Second, KeepAlive: 30 * time.Second}
+	if ctx.Value(loopbackOnly{}) == address {
+		dialer.ControlContext = func(_ context.Context, _, resolved string, _ syscall.RawConn) error {
+			if ip, err := netip.ParseAddrPort(resolved); err != nil || !ip.Addr().Unmap().IsLoopback() {
+				return fmt.Errorf("%s is %s: %w", address, resolved, ErrPlainHTTP)
+			}
+			return nil
+		}
+	}
+	return dialer.DialContext(ctx, network, address)
 }
 
 func (w *wire) close() {
@@ -85,9 +111,18 @@ func (w *wire) isInsecure(host string) bool { return w.insecure[CanonicalHost(ho
 type forBlob struct{}
 
 func (w *wire) RoundTrip(req *http.Request) (*http.Response, error) {
+	if err := checkRedirect(req); err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithCancelCause(req.Context())
 	insecure := w.isInsecure(req.URL.Host)
-	if req.URL.Scheme != "https" && !insecure && !isLoopback(req.URL.Hostname()) {
-		return nil, fmt.Errorf("%s: %w", req.URL.Host, ErrPlainHTTP)
+	if req.URL.Scheme != "https" && !insecure {
+		if !isLoopback(req.URL.Hostname()) {
+			cancel(nil)
+			return nil, fmt.Errorf("%s: %w", req.URL.Host, ErrPlainHTTP)
+		}
+		port := cmp.Or(req.URL.Port(), "80")
+		ctx = context.WithValue(ctx, loopbackOnly{}, net.JoinHostPort(req.URL.Hostname(), port))
 	}
 	transport := w.verified
 	blob := req.Context().Value(forBlob{}) != nil
@@ -99,57 +134,20 @@ func (w *wire) RoundTrip(req *http.Request) (*http.Response, error) {
 	case blob:
 		transport = w.verifiedBlobs
 	}
-	ctx, cancel := context.WithCancelCause(req.Context())
 	req = req.Clone(ctx)
 	req.Header.Set("User-Agent", w.userAgent)
+	// It would show the address that one redirect was signed for to the next.
+	req.Header.Del("Referer")
 	w.count.request(req.URL.Host)
 	resp, err := transport.RoundTrip(req)
 	if err != nil {
 		cancel(nil)
 		return nil, err
 	}
-	resp.Body = newPatientBody(resp.Body, w.readTimeout, cancel, func(n int) { w.count.received(req.URL.Host, n) })
+	whole := documentPatience * w.readTimeout
+	if blob && resp.StatusCode < 300 {
+		whole = 0 // long ones take long
+	}
+	resp.Body = newPatientBody(resp.Body, w.readTimeout, whole, cancel, func(n int) { w.count.received(req.URL.Host, n) })
 	return resp, nil
-}
-
-// checkRedirect is the policy of every http.Client here. Go's own copies no
-// Authorization that the transports below set, so none is left to strip.
-func checkRedirect(req *http.Request, via []*http.Request) error {
-	if len(via) >= maxRedirects {
-		return fmt.Errorf("%w: more than %d of them", ErrRedirect, maxRedirects)
-	}
-	first := via[0].URL
-	if first.Scheme == "https" && req.URL.Scheme != "https" {
-		return fmt.Errorf("%w: from TLS to %s", ErrRedirect, req.URL.Redacted())
-	}
-	if !isLoopback(first.Hostname()) && isInternal(req.URL.Hostname()) {
-		return fmt.Errorf("%w: from %s to %s, an address of this machine or link", ErrRedirect, first.Host, req.URL.Host)
-	}
-	if req.URL.Host != via[len(via)-1].URL.Host {
-		req.Header.Del("Authorization")
-	}
-	return nil
-}
-
-// isLoopback says whether a host is this machine by its very name.
-func isLoopback(host string) bool {
-	if host == "localhost" || strings.HasSuffix(host, ".localhost") {
-		return true
-	}
-	ip, err := netip.ParseAddr(host)
-	return err == nil && ip.Unmap().IsLoopback()
-}
-
-// isInternal says whether a host is an address that a public registry has no
-// business to send anyone to, such as a cloud's metadata service.
-func isInternal(host string) bool {
-	if isLoopback(host) {
-		return true
-	}
-	ip, err := netip.ParseAddr(host)
-	if err != nil {
-		return false
-	}
-	ip = ip.Unmap()
-	return ip.IsLinkLocalUnicast() || ip.IsUnspecified() || ip.IsMulticast()
 }

@@ -6,19 +6,22 @@ import (
 	"encoding/pem"
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 )
 
 // tokenPath is where the server gives tokens, beside the registry.
 const tokenPath = "/token"
 
-// authorized says whether a request may pass.
-func (s *Server) authorized(r *http.Request, _ string) bool {
+// authorized says whether a request may pass. A token lets through to the
+// repositories that it was asked for.
+func (s *Server) authorized(r *http.Request, repo string) bool {
 	if s.opts.Bearer {
 		token, ok := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
 		s.mu.Lock()
 		defer s.mu.Unlock()
-		return ok && s.tokens[token]
+		scopes, good := s.tokens[token]
+		return ok && good && (repo == "" || slices.Contains(scopes, "repository:"+repo+":pull"))
 	}
 	return s.opts.Username == "" || s.credentials(r)
 }
@@ -42,17 +45,33 @@ func (s *Server) challenge(w http.ResponseWriter, repo string) {
 }
 
 func (s *Server) serveToken(w http.ResponseWriter, r *http.Request) {
-	if s.opts.Username != "" && !s.credentials(r) {
+	field := "token"
+	var scopes []string
+	switch {
+	case r.Method == http.MethodPost && s.opts.IdentityToken == "":
+		refuse(w, http.StatusNotFound, "UNSUPPORTED", "no OAuth here")
+		return
+	case r.Method == http.MethodPost:
+		if r.PostFormValue("refresh_token") != s.opts.IdentityToken {
+			refuse(w, http.StatusUnauthorized, "UNAUTHORIZED", "wrong identity token")
+			return
+		}
+		field, scopes = "access_token", strings.Fields(r.PostFormValue("scope"))
+	case s.opts.Username != "" && !s.credentials(r):
 		refuse(w, http.StatusUnauthorized, "UNAUTHORIZED", "wrong user name or password")
 		return
+	default:
+		for _, scope := range r.URL.Query()["scope"] {
+			scopes = append(scopes, strings.Fields(scope)...)
+		}
 	}
 	s.mu.Lock()
 	s.issued++
 	token := fmt.Sprintf("token-%d", s.issued)
-	s.tokens[token] = true
+	s.tokens[token] = scopes
 	s.mu.Unlock()
 	w.Header().Set("Content-Type", "application/json")
-	_ = json.NewEncoder(w).Encode(map[string]any{"token": token, "expires_in": 300}) // the client left
+	_ = json.NewEncoder(w).Encode(map[string]any{field: token, "expires_in": 300}) // the client left
 }
 
 // ExpireTokens makes every token that was given worthless.

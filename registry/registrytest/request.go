@@ -28,6 +28,7 @@ type Request struct {
 	Reference  string // tag or digest
 	Range      string
 	UserAgent  string
+	Proto      string // such as "HTTP/1.1"
 	// Authorization is the header's scheme, in lower case; "" is none.
 	Authorization string
 	Status        int
@@ -95,7 +96,7 @@ func (s *Server) logged(w http.ResponseWriter, r *http.Request) {
 func parse(r *http.Request) *Request {
 	req := &Request{
 		Kind: Other, Method: r.Method, Path: r.URL.RequestURI(),
-		Range: r.Header.Get("Range"), UserAgent: r.UserAgent(),
+		Range: r.Header.Get("Range"), UserAgent: r.UserAgent(), Proto: r.Proto,
 	}
 	scheme, _, _ := strings.Cut(r.Header.Get("Authorization"), " ")
 	req.Authorization = strings.ToLower(scheme)
@@ -108,10 +109,12 @@ func parse(r *http.Request) *Request {
 	case ok && strings.HasSuffix(path, "/tags/list"):
 		req.Kind, req.Repository = Tags, strings.TrimSuffix(path, "/tags/list")
 	case ok:
-		for kind, infix := range map[Kind]string{Manifest: "/manifests/", Blob: "/blobs/"} {
-			if i := strings.LastIndex(path, infix); i >= 0 {
-				req.Kind, req.Repository, req.Reference = kind, path[:i], path[i+len(infix):]
-			}
+		// A repository may have a component called as one of them: the last counts.
+		if i := strings.LastIndex(path, "/manifests/"); i >= 0 {
+			req.Kind, req.Repository, req.Reference = Manifest, path[:i], path[i+len("/manifests/"):]
+		}
+		if i := strings.LastIndex(path, "/blobs/"); i > len(req.Repository) || i >= 0 && req.Kind == Other {
+			req.Kind, req.Repository, req.Reference = Blob, path[:i], path[i+len("/blobs/"):]
 		}
 	}
 	return req

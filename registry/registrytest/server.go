@@ -10,6 +10,8 @@ package registrytest
 import (
 	"encoding/json"
 	"fmt"
+	"io"
+	"log"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -26,12 +28,15 @@ import (
 // Options are what a [Server] is like. The zero value is open to everybody and
 // speaks plain HTTP.
 type Options struct {
-	TLS bool
+	TLS   bool
+	HTTP2 bool // with TLS, for clients that offer it
 	// Username and Password are asked of everybody where they are set: as basic
 	// authentication, or for a token where Bearer is set. Bearer alone gives
 	// tokens to anybody.
 	Username, Password string
 	Bearer             bool
+	// IdentityToken, where it is set, is what a token is also given for by OAuth.
+	IdentityToken string
 	// PageSize is how many tags a page has at most; 0 is as many as are asked for.
 	PageSize int
 }
@@ -46,7 +51,7 @@ type Server struct {
 	repositories map[string]*repository // guarded by mu
 	requests     []*Request             // guarded by mu
 	faults       []Fault                // guarded by mu
-	tokens       map[string]bool        // guarded by mu; those that are good
+	tokens       map[string][]string    // guarded by mu; those that are good, with their scopes
 	issued       int                    // guarded by mu
 }
 
@@ -55,9 +60,11 @@ func Start(t testing.TB, opts Options) *Server {
 	t.Helper()
 	s := &Server{
 		opts: opts, done: make(chan struct{}),
-		repositories: map[string]*repository{}, tokens: map[string]bool{},
+		repositories: map[string]*repository{}, tokens: map[string][]string{},
 	}
 	s.http = httptest.NewUnstartedServer(http.HandlerFunc(s.logged))
+	s.http.EnableHTTP2 = opts.HTTP2
+	s.http.Config.ErrorLog = log.New(io.Discard, "", 0) // clients that do not trust it are no news
 	if opts.TLS {
 		s.http.StartTLS()
 	} else {
