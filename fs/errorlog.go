@@ -37,22 +37,27 @@ func NewErrorLog(now func() time.Time) *ErrorLog {
 	return &ErrorLog{now: now}
 }
 
-// Add takes note of an error at a path in the mount. The same in a row is
-// counted, not repeated: one failing cat sends several reads.
-func (l *ErrorLog) Add(path string, err error) {
+// Add takes note of an error at a path in the mount.
+func (l *ErrorLog) Add(path string, err error) { l.add(path, err) }
+
+// add does, and says whether it is news. The same in a row is counted, not
+// repeated: one failing cat sends several reads, and a program that tries again
+// does so a thousand times a second.
+func (l *ErrorLog) add(path string, err error) (news bool) {
 	e := logEntry{At: l.now(), Path: path, Errno: unix.ErrnoName(toErrno(err)), Text: oneLine(err.Error()), Count: 1}
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if n := len(l.entries); n > 0 {
 		if last := &l.entries[n-1]; last.Path == e.Path && last.Text == e.Text {
 			last.At, last.Count = e.At, last.Count+1
-			return
+			return false
 		}
 	}
 	if len(l.entries) == keptErrors {
 		l.entries = append(l.entries[:0], l.entries[1:]...)
 	}
 	l.entries = append(l.entries, e)
+	return true
 }
 
 // recent returns a copy of the entries.

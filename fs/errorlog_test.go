@@ -14,9 +14,13 @@ func TestErrorLog(t *testing.T) {
 	if got := string(l.text()); got != "" {
 		t.Errorf("an empty log is %q", got)
 	}
-	l.Add("r.io/a/tags/1", fmt.Errorf("get manifest: %w", answer(403)))
+	if !l.add("r.io/a/tags/1", fmt.Errorf("get manifest: %w", answer(403))) {
+		t.Error("the first error is no news")
+	}
 	now = now.Add(time.Second)
-	l.Add("r.io/a/tags/1", fmt.Errorf("get manifest: %w", answer(403)))
+	if l.add("r.io/a/tags/1", fmt.Errorf("get manifest: %w", answer(403))) {
+		t.Error("the same error again is news")
+	}
 	l.Add("r.io/b", errors.New("two\nlines"))
 	want := "2026-01-02T03:04:06Z\tr.io/a/tags/1\tEACCES\tget manifest: x: get a: said (2 times)\n" +
 		"2026-01-02T03:04:06Z\tr.io/b\tEIO\ttwo lines\n"

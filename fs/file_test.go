@@ -2,6 +2,7 @@ package fs
 
 import (
 	"bufio"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -61,6 +62,37 @@ func TestFlippedByte(t *testing.T) {
 	copied := filepath.Join(t.TempDir(), "copy")
 	run(t, "cp", path, copied)
 	run(t, "cmp", path, copied)
+}
+
+// TestFailures: "A failure is never taken for absence." Each has its errno, and
+// its reason where it can be found.
+func TestFailures(t *testing.T) {
+	m := mountRegistry(t, Options{})
+	image := registrytest.Image(t, registrytest.ImageSpec{Layers: []int64{1000}})
+	for status, want := range map[int]string{
+		401: "Permission denied", 403: "Permission denied", 404: "No such file or directory",
+		429: "Resource temporarily unavailable", 500: "Remote I/O error", 503: "Remote I/O error",
+	} {
+		name := fmt.Sprint("status", status)
+		m.registry.Push(t, name, "1", image)
+		m.registry.Break(registrytest.Only(registrytest.Manifest, registrytest.Refuse(status, "DENIED", "because of "+name)))
+		digest := m.repository(name) + "/tags/1/digest"
+		if out, err := try(t, "cat", digest); err == nil || !strings.Contains(out, want) {
+			t.Errorf("%d: %v, %q; want: %s", status, err, out, want)
+		}
+		if got := strings.Contains(m.errors(t), "because of "+name); got != (status != 404) {
+			t.Errorf("%d: the reason is in the errors: %t", status, got)
+		}
+		m.registry.Heal()
+		m.clock.forward(10 * time.Second)
+		// The kernel remembers what it was told does not exist for a second more.
+		for deadline := time.Now().Add(commandLimit); status == 404 && time.Now().Before(deadline); {
+			if _, err := try(t, "stat", digest); err == nil {
+				break
+			}
+		}
+		run(t, "cat", digest)
+	}
 }
 
 // TestVerifiedStaysInPageCache: "What is verified is read from the cache once,

@@ -55,8 +55,9 @@ func (n *node) do(ctx context.Context, name string, work func(context.Context) e
 }
 
 func (m *mount) report(path string, err error) {
-	m.errors.Add(path, err)
-	m.opts.Logger.Warn("operation", "path", path, "errno", toErrno(err).Error(), "error", err)
+	if m.errors.add(path, err) {
+		m.opts.Logger.Warn("operation", "path", path, "errno", toErrno(err).Error(), "error", err)
+	}
 }
 
 func (n *node) Getattr(ctx context.Context, _ fusefs.FileHandle, out *fuse.AttrOut) syscall.Errno {

@@ -7,8 +7,12 @@ import (
 	"io"
 	"math/rand/v2"
 	"os"
+	"os/signal"
+	"runtime"
+	"syscall"
 	"testing"
 	"testing/iotest"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -26,6 +30,10 @@ const (
 	readBytes = "bytes"
 	// readMapped maps a file and writes its first bytes: FILE.
 	readMapped = "mapped"
+	// readSignalled reads a file under signals and writes how long it is: FILE.
+	readSignalled = "signalled"
+	// readAttributes asks for extended attributes: PATH.
+	readAttributes = "attributes"
 	// readHalves reads half of a file, says so, waits for a line and writes all of
 	// it to another: FILE TO.
 	readHalves = "halves"
@@ -44,6 +52,10 @@ func TestMain(m *testing.M) {
 		err = testReader(os.Args[1])
 	case readMapped:
 		err = printMapped(os.Args[1])
+	case readSignalled:
+		err = readUnderSignals(os.Args[1])
+	case readAttributes:
+		err = expectNoAttributes(os.Args[1])
 	case readHalves:
 		err = copyHalves(os.Args[1], os.Args[2])
 	case listTwice:
@@ -129,6 +141,48 @@ func printMapped(path string) error {
 	}
 	_, err = os.Stdout.Write(b)
 	return err
+}
+
+// readUnderSignals reads with plain system calls, where an interrupted one shows,
+// and has a signal sent to the very thread that waits in them.
+func readUnderSignals(path string) error {
+	runtime.LockOSThread()
+	thread := unix.Gettid()
+	caught := make(chan os.Signal, 1)
+	signal.Notify(caught, syscall.SIGALRM)
+	go func() {
+		for range time.Tick(50 * time.Millisecond) {
+			_ = unix.Tgkill(os.Getpid(), thread, syscall.SIGALRM) // the thread lives as long as the process
+		}
+	}()
+	fd, err := unix.Open(path, unix.O_RDONLY, 0)
+	if err != nil {
+		return err
+	}
+	total := 0
+	for b := make([]byte, 128<<10); ; {
+		n, err := unix.Read(fd, b)
+		if err != nil {
+			return fmt.Errorf("read after %d bytes: %w", total, err)
+		}
+		if n == 0 {
+			break
+		}
+		total += n
+	}
+	<-caught // or it was not disturbed, and nothing was tested
+	fmt.Println(total, "bytes")
+	return nil
+}
+
+func expectNoAttributes(path string) error {
+	if _, err := unix.Getxattr(path, "user.x", nil); !errors.Is(err, unix.ENODATA) {
+		return fmt.Errorf("getxattr: %w, want ENODATA", err)
+	}
+	if n, err := unix.Listxattr(path, nil); n != 0 || err != nil {
+		return fmt.Errorf("listxattr: %d bytes, %w", n, err)
+	}
+	return nil
 }
 
 func copyHalves(path, to string) error {

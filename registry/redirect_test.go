@@ -19,6 +19,8 @@ func to(address string) registrytest.Fault {
 	}
 }
 
+// TestRedirectWithoutCredentials: "Credentials go to the host that they are for
+// and no other."
 func TestRedirectWithoutCredentials(t *testing.T) {
 	for name, server := range map[string]registrytest.Options{
 		"basic":  {Username: "u", Password: "p"},

@@ -32,8 +32,8 @@ var mayImport = map[string][]string{
 var onlyFor = map[string][]string{
 	"github.com/hanwen/go-fuse/v2":     {"fs"},
 	"github.com/alecthomas/kingpin/v2": {"cmd/ocidistfs"},
-	"net/http":                         {"registry", "cmd/ocidistfs", "fs"}, // fs for the names of statuses
-	"os":                               {"cache", "cmd/ocidistfs", "fs"},
+	"net/http":                         {"registry", "cmd/ocidistfs", "fs"},          // fs for the names of statuses
+	"os":                               {"cache", "cmd/ocidistfs", "fs", "registry"}, // registry for credentials
 }
 
 // forTests are the directories that are no part of the program.

@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"regexp"
 	"runtime"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -69,18 +70,20 @@ func (s *Server) Mark(t testing.TB) Mark {
 	return Mark(s.flush(t))
 }
 
-// Since returns what was asked after a mark.
+// Since returns what was asked after a mark, besides what this type asks.
 func (s *Server) Since(t testing.TB, m Mark) []Request {
 	t.Helper()
 	end := s.flush(t)
-	return s.log.requests()[m : end-1] // without what flush asked
+	return slices.DeleteFunc(s.log.requests()[m:end], func(r Request) bool { return strings.HasPrefix(r.Path, flushPath) })
 }
+
+const flushPath = "/v2/?flush="
 
 // flush returns the length of the log once it holds a request that is made here.
 func (s *Server) flush(t testing.TB) int {
 	t.Helper()
 	s.flushes++
-	path := "/v2/?flush=" + strconv.Itoa(s.flushes)
+	path := flushPath + strconv.Itoa(s.flushes)
 	resp, err := http.Get("http://" + s.Host + path)
 	if err != nil {
 		t.Fatal(err)

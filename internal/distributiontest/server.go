@@ -53,6 +53,7 @@ const startLimit = 30 * time.Second
 type Server struct {
 	Host string // as references have it
 	auth Auth
+	data string // the directory that it stores in
 	log  accessLog
 
 	flushes int // how often the log was asked for its end; of one goroutine
@@ -66,7 +67,7 @@ func Start(t testing.TB, auth Auth) *Server {
 		t.Fatal(err)
 	}
 	dir := t.TempDir()
-	s := &Server{auth: auth}
+	s := &Server{auth: auth, data: filepath.Join(dir, "data")}
 	if err := os.WriteFile(filepath.Join(dir, "config.yml"), s.config(t, dir), 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -115,7 +116,7 @@ func (s *Server) config(t testing.TB, dir string) []byte {
 	config := map[string]any{
 		"version": "0.1",
 		"log":     map[string]any{"level": "info", "formatter": "json"},
-		"storage": map[string]any{"filesystem": map[string]any{"rootdirectory": filepath.Join(dir, "data")}},
+		"storage": map[string]any{"filesystem": map[string]any{"rootdirectory": s.data}},
 		"http":    map[string]any{"addr": "127.0.0.1:0", "secret": "a test's"},
 	}
 	switch s.auth {
@@ -198,12 +199,21 @@ func (s *Server) PushIndex(t testing.TB, repo, tag string, index v1.ImageIndex) 
 	}
 }
 
-// Tag makes more tags name an image that was pushed.
-func (s *Server) Tag(t testing.TB, repo string, image remote.Taggable, tags ...string) {
+// TagMany makes more tags name what one tag does. The registry's directory is
+// written, as the registry itself would: a request each takes long for thousands.
+func (s *Server) TagMany(t testing.TB, repo, like string, tags ...string) {
 	t.Helper()
+	all := filepath.Join(s.data, "docker", "registry", "v2", "repositories", repo, "_manifests", "tags")
+	link, err := os.ReadFile(filepath.Join(all, like, "current", "link"))
+	if err != nil {
+		t.Fatal(err)
+	}
 	for _, tag := range tags {
-		ref, options := s.reference(t, repo, tag)
-		if err := remote.Tag(ref, image, options...); err != nil {
+		dir := filepath.Join(all, tag, "current")
+		if err := os.MkdirAll(dir, 0o700); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(filepath.Join(dir, "link"), link, 0o600); err != nil {
 			t.Fatal(err)
 		}
 	}
