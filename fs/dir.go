@@ -137,7 +137,7 @@ func (l *listing) pull(ctx context.Context) error {
 	}
 	l.ctx.lend(ctx)
 	e, err, ok := l.next()
-	l.ctx.lend(nil)
+	l.ctx.lend(context.Background())
 	if err != nil {
 		// The iteration is over; a program that reads on starts a new one.
 		l.close()

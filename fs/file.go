@@ -2,6 +2,7 @@ package fs
 
 import (
 	"context"
+	"errors"
 	"io"
 	"sync"
 	"syscall"
@@ -77,7 +78,7 @@ func (h *handle) Read(ctx context.Context, p []byte, off int64) (fuse.ReadResult
 	errno := h.file.do(ctx, "", func(ctx context.Context) error {
 		var err error
 		n, err = h.open.ReadAt(ctx, p, off)
-		if err == io.EOF {
+		if errors.Is(err, io.EOF) {
 			err = nil
 		}
 		return err

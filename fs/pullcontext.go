@@ -19,11 +19,8 @@ var _ context.Context = (*pullContext)(nil)
 
 func newPullContext() *pullContext { return &pullContext{now: context.Background()} }
 
-// lend makes ctx the one that counts; nil is none.
+// lend makes ctx the one that counts.
 func (p *pullContext) lend(ctx context.Context) {
-	if ctx == nil {
-		ctx = context.Background()
-	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.now = ctx

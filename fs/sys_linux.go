@@ -1,6 +1,7 @@
 package fs
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -8,6 +9,7 @@ import (
 	"os/exec"
 	"strings"
 	"syscall"
+	"time"
 
 	"github.com/hanwen/go-fuse/v2/fuse"
 	"golang.org/x/sys/unix"
@@ -90,8 +92,13 @@ func unmountNow(mountpoint string) error {
 	return fusermount("-u", mountpoint)
 }
 
+// helperLimit is how long fusermount3 may take.
+const helperLimit = 30 * time.Second
+
 func fusermount(flag, mountpoint string) error {
-	out, err := exec.Command("fusermount3", flag, "--", mountpoint).CombinedOutput()
+	ctx, cancel := context.WithTimeout(context.Background(), helperLimit)
+	defer cancel()
+	out, err := exec.CommandContext(ctx, "fusermount3", flag, "--", mountpoint).CombinedOutput()
 	if err != nil {
 		return fmt.Errorf("fusermount3 %s %s: %w: %s", flag, mountpoint, err, strings.TrimSpace(string(out)))
 	}

@@ -21,9 +21,11 @@ type Request struct {
 	Sent   int64 // bytes of the body
 }
 
-// IsManifest and IsBlob say what a request was for.
+// IsManifest says whether a request was for a manifest.
 func (r Request) IsManifest() bool { return strings.Contains(r.Path, "/manifests/") }
-func (r Request) IsBlob() bool     { return strings.Contains(r.Path, "/blobs/") }
+
+// IsBlob says whether a request was for a blob.
+func (r Request) IsBlob() bool { return strings.Contains(r.Path, "/blobs/") }
 
 // accessLog takes what the registry writes to its standard output: a line a
 // request, when it has been answered.
@@ -84,7 +86,11 @@ func (s *Server) flush(t testing.TB) int {
 	t.Helper()
 	s.flushes++
 	path := flushPath + strconv.Itoa(s.flushes)
-	resp, err := http.Get("http://" + s.Host + path)
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://"+s.Host+path, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	resp, err := http.DefaultClient.Do(req)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -71,7 +71,7 @@ func Start(t testing.TB, auth Auth) *Server {
 	if err := os.WriteFile(filepath.Join(dir, "config.yml"), s.config(t, dir), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	registry := exec.Command(program, "serve", filepath.Join(dir, "config.yml"))
+	registry := exec.CommandContext(t.Context(), program, "serve", filepath.Join(dir, "config.yml"))
 	registry.Env = append(os.Environ(), "OTEL_TRACES_EXPORTER=none")
 	registry.Stdout = &s.log
 	said, err := registry.StderrPipe()
@@ -81,10 +81,7 @@ func Start(t testing.TB, auth Auth) *Server {
 	if err := registry.Start(); err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() {
-		_ = registry.Process.Kill() // it may have ended by itself
-		_ = registry.Wait()         // it was killed
-	})
+	t.Cleanup(func() { _ = registry.Wait() }) // it was killed with the context
 	if s.Host, err = listening(said); err != nil {
 		t.Fatal(err)
 	}
