@@ -79,13 +79,23 @@ func resolveParent(path string) (string, error) {
 	return whole, nil
 }
 
-// isStale says whether the process behind a mount is gone.
+// isStale says whether the process behind a mount is gone. While it is going, the
+// kernel ends what is under way there (ECONNABORTED, or EIO) and then says so
+// (ENOTCONN).
 func isStale(path string) bool {
-	err := within(func() error {
-		_, err := os.Lstat(path)
-		return err
-	})
-	return errors.Is(err, syscall.ENOTCONN)
+	for patience := 50; ; patience-- {
+		err := within(func() error {
+			_, err := os.Lstat(path)
+			return err
+		})
+		switch {
+		case errors.Is(err, syscall.ENOTCONN):
+			return true
+		case patience == 0 || !errors.Is(err, syscall.ECONNABORTED) && !errors.Is(err, syscall.EIO):
+			return false
+		}
+		time.Sleep(20 * time.Millisecond)
+	}
 }
 
 var errSlow = errors.New("it does not answer")

@@ -80,5 +80,14 @@ func (l *ErrorLog) text() []byte {
 	return []byte(b.String())
 }
 
+// maxText is how long an error may be there, in bytes.
+const maxText = 1000
+
 // oneLine keeps an error on its line.
-func oneLine(s string) string { return strings.Join(strings.Fields(s), " ") }
+func oneLine(s string) string {
+	s = strings.Join(strings.Fields(s), " ")
+	if len(s) > maxText {
+		s = strings.ToValidUTF8(s[:maxText], "") + "…"
+	}
+	return s
+}

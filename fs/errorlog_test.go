@@ -27,6 +27,10 @@ func TestErrorLog(t *testing.T) {
 	if got := string(l.text()); got != want {
 		t.Errorf("log:\n%s\nwant:\n%s", got, want)
 	}
+	l.Add("r.io/b", errors.New(strings.Repeat("ö", maxText)))
+	if got := l.recent()[2].Text; len(got) > maxText+len("…") || !strings.HasSuffix(got, "ö…") {
+		t.Errorf("a long error is %d bytes and ends with %q", len(got), got[len(got)-10:])
+	}
 	for i := range 2 * keptErrors {
 		l.Add("r.io/c", fmt.Errorf("error %d", i))
 	}

@@ -2,6 +2,7 @@ package registry
 
 import (
 	"context"
+	"crypto/tls"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -96,6 +97,12 @@ func sendError(ctx context.Context, err error) error {
 // there is no such page, at its root or its token server, does not say that
 // anything in the registry does not exist.
 func contactError(op, ref string, err error) error {
+	// A host that may be spoken to without TLS was tried so too. What it made of
+	// that says less than its certificate.
+	var certificate *tls.CertificateVerificationError
+	if errors.As(err, &certificate) {
+		return &Error{Op: op, Ref: ref, Err: certificate}
+	}
 	err = wrap(op, ref, err)
 	var e *Error
 	if errors.As(err, &e) && e.Status == http.StatusNotFound {

@@ -193,13 +193,11 @@ func digestOf(t types.MediaType, b []byte) (Digest, error) {
 	return d, err
 }
 
-// mediaType is what the header says, or the document where the header says
-// nothing of use.
+// mediaType is what the document says of itself: its digest covers that, and so
+// the same digest is the same thing wherever it comes from (CVE-2021-41190 is
+// what happens otherwise). A document that says nothing, as OCI allows and schema
+// 1 does, is what the header says, or what it looks like.
 func mediaType(header http.Header, b []byte) types.MediaType {
-	t, _, err := mime.ParseMediaType(header.Get("Content-Type"))
-	if err == nil && t != "application/json" && t != "application/octet-stream" && t != "text/plain" {
-		return types.MediaType(t)
-	}
 	var document struct {
 		MediaType types.MediaType `json:"mediaType"`
 		Schema    int             `json:"schemaVersion"`
@@ -207,11 +205,16 @@ func mediaType(header http.Header, b []byte) types.MediaType {
 		Layers    json.RawMessage `json:"layers"`
 		Signed    json.RawMessage `json:"signatures"`
 	}
-	switch err := json.Unmarshal(b, &document); {
-	case err != nil:
-		return types.MediaType(t)
-	case document.MediaType != "":
+	parsed := json.Unmarshal(b, &document) == nil
+	if parsed && document.MediaType != "" {
 		return document.MediaType
+	}
+	t, _, err := mime.ParseMediaType(header.Get("Content-Type"))
+	if err == nil && t != "application/json" && t != "application/octet-stream" && t != "text/plain" {
+		return types.MediaType(t)
+	}
+	switch {
+	case !parsed:
 	case document.Schema == 1 && document.Signed != nil:
 		return types.DockerManifestSchema1Signed
 	case document.Schema == 1:

@@ -203,6 +203,7 @@ func TestMediaType(t *testing.T) {
 	}{
 		"header":             {"application/vnd.oci.image.index.v1+json", `{}`, types.OCIImageIndex},
 		"header with more":   {"application/vnd.oci.image.index.v1+json; charset=utf-8", `{}`, types.OCIImageIndex},
+		"both":               {"application/vnd.oci.image.index.v1+json", `{"mediaType":"application/vnd.oci.image.manifest.v1+json","manifests":[]}`, types.OCIManifestSchema1},
 		"document":           {"application/json", `{"mediaType":"application/vnd.docker.distribution.manifest.v2+json"}`, types.DockerManifestSchema2},
 		"no header":          {"", `{"mediaType":"application/vnd.docker.distribution.manifest.v2+json"}`, types.DockerManifestSchema2},
 		"text":               {"text/plain; charset=utf-8", `{"layers":[]}`, types.OCIManifestSchema1},

@@ -287,10 +287,17 @@ func TestRefused(t *testing.T) {
 		"another algorithm": strings.Replace(good, layer.Digest.String(), "sha512:"+strings.Repeat("a", 128), 1),
 		"negative size":     strings.Replace(good, `"size": 10`, `"size": -10`, 1),
 		"overflowing size":  strings.Replace(good, `"size": 10`, `"size": 9223372036854775807`, 1),
+		"too many layers":   strings.Replace(good, `"layers": [`, `"layers": [`+strings.Repeat(fmt.Sprintf(`{"digest":%q,"size":10},`, layer.Digest), maxLayers-1), 1),
+		"layers of no list": `{"config":{},"layers":{}}`,
+		"long digest":       strings.Replace(good, layer.Digest.String(), strings.Repeat("x", 100_000), 1),
+		"two documents":     good + good,
+		"no config":         `{"layers":[]}`,
 		"two sizes":         strings.Replace(good, other.Digest.String(), layer.Digest.String(), 1),
 	} {
 		if a, err := New(Image{Manifest: []byte(manifest), MediaType: types.OCIManifestSchema1}); err == nil {
 			t.Errorf("%s: archive of %d bytes, want an error", name, a.Size())
+		} else if len(err.Error()) > 1000 {
+			t.Errorf("%s: an error of %d bytes", name, len(err.Error()))
 		}
 	}
 }

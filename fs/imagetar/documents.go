@@ -53,7 +53,7 @@ type (
 )
 
 // render writes the documents of an image.
-func render(image Image, parsed *v1.Manifest) (*documents, error) {
+func render(image Image, parsed *manifest) (*documents, error) {
 	digest, size, err := v1.SHA256(bytes.NewReader(image.Manifest))
 	if err != nil {
 		return nil, err

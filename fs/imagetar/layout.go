@@ -2,6 +2,7 @@ package imagetar
 
 import (
 	"bytes"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"math"
@@ -22,8 +23,8 @@ type Image struct {
 }
 
 // New lays out the archive of an image. It fails where the manifest is not one
-// of an image with sha256 digests, where sizes are negative or too large, and
-// where one digest comes with two sizes. Every byte of the archive follows from
+// of an image with sha256 digests, where sizes are negative or too large, where
+// one digest comes with two sizes, and where there are more than 1,000 layers. Every byte of the archive follows from
 // the manifest's bytes, its media type and the name.
 func New(image Image) (*Archive, error) {
 	parsed, err := parse(image.Manifest)
@@ -62,12 +63,51 @@ func New(image Image) (*Archive, error) {
 	return b.finish()
 }
 
+// A manifest is what is needed of one.
+type manifest struct {
+	Config v1.Descriptor `json:"config"`
+	Layers layers        `json:"layers"`
+}
+
+// maxLayers bounds an image: overlayfs, the only way to run one, stacks 500
+// layers at most. A manifest as long as a registry may send has room for a
+// million empty descriptors, and a reader opens a file for each.
+const maxLayers = 1000
+
+var errTooManyLayers = errors.New("more than a thousand layers")
+
+// layers are the descriptors of an image's layers.
+type layers []v1.Descriptor
+
+// UnmarshalJSON gives up where there are too many.
+func (l *layers) UnmarshalJSON(b []byte) error {
+	*l = nil
+	dec := json.NewDecoder(bytes.NewReader(b))
+	switch begin, err := dec.Token(); {
+	case err != nil || begin == nil: // null
+		return err
+	case begin != json.Delim('['):
+		return errors.New("its layers are no list")
+	}
+	for dec.More() {
+		if len(*l) == maxLayers {
+			return errTooManyLayers
+		}
+		var d v1.Descriptor
+		if err := dec.Decode(&d); err != nil {
+			return err
+		}
+		*l = append(*l, d)
+	}
+	return nil
+}
+
 // parse checks what a hostile manifest could get wrong. The manifest's digest
 // has been checked by whoever fetched it, which says nothing of its contents.
-func parse(manifest []byte) (*v1.Manifest, error) {
-	m, err := v1.ParseManifest(bytes.NewReader(manifest))
-	if err != nil {
-		return nil, err
+func parse(b []byte) (*manifest, error) {
+	m := &manifest{}
+	if err := json.Unmarshal(b, m); err != nil {
+		return nil, fmt.Errorf("manifest: %.200s", err.Error()) // which may quote all of it
 	}
 	if m.Config.Digest == (v1.Hash{}) {
 		return nil, errors.New("manifest without a config")

@@ -65,7 +65,8 @@ func (r *readAhead) advance(off, n int64) (from, length int64) {
 		r.next, r.run, r.upTo = end, n, 0
 		return 0, 0
 	}
-	r.run += n
+	// What is read again is no progress, and neither is what was skipped.
+	r.run += min(n, max(end-r.next, 0))
 	r.next = max(r.next, end)
 	if r.run < sequentialAfter {
 		return 0, 0

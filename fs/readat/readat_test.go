@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"math/rand/v2"
 	"testing"
@@ -156,6 +157,27 @@ func TestReadAhead(t *testing.T) {
 			t.Errorf("prefetched %v", a.ranges)
 		}
 	})
+	t.Run("the same again", func(t *testing.T) {
+		a, r := open()
+		for range 1000 {
+			read(r, 0, 4096)
+		}
+		if a.ranges != nil {
+			t.Errorf("prefetched %v", a.ranges)
+		}
+	})
+	t.Run("one pass in no order", func(t *testing.T) {
+		// As the kernel sends the READs of one read(2).
+		a, r := open()
+		for off := int64(0); off < 8<<20; off += 512 << 10 {
+			for _, i := range []int64{1, 0, 3, 2} {
+				read(r, off+i*128<<10, 128<<10)
+			}
+		}
+		if len(a.ranges) == 0 || a.ranges[len(a.ranges)-1][0] < 8<<20 {
+			t.Errorf("prefetched %v", a.ranges)
+		}
+	})
 	t.Run("one pass", func(t *testing.T) {
 		a, r := open()
 		for off := int64(0); off < size; off += 128 << 10 {
@@ -191,4 +213,25 @@ func TestReadAhead(t *testing.T) {
 			t.Errorf("got %T", r)
 		}
 	})
+}
+
+func BenchmarkConcatReadAt(b *testing.B) {
+	var parts []Reader
+	for range 200 { // a header and a layer each, as an image of a hundred layers
+		parts = append(parts, Bytes(make([]byte, 4096)), Zeros(10<<20))
+	}
+	c := Concat(parts...)
+	for _, n := range []int{4 << 10, 128 << 10, 1 << 20} {
+		b.Run(fmt.Sprintf("%dKiB", n>>10), func(b *testing.B) {
+			p := make([]byte, n)
+			b.SetBytes(int64(n))
+			off := int64(0)
+			for b.Loop() {
+				if _, err := c.ReadAt(b.Context(), p, off); err != nil {
+					b.Fatal(err)
+				}
+				off = (off + 12345678) % (c.Size() - int64(n))
+			}
+		})
+	}
 }

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	iofs "io/fs"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 
@@ -78,18 +77,30 @@ type foreignLayer struct {
 	urls       []string
 }
 
+// maxURLs bounds how many addresses are asked for one layer: a manifest that
+// names thousands wants a storm, not a layer.
+const maxURLs = 8
+
 func (f foreignLayer) BlobRange(ctx context.Context, d v1.Hash, off, n int64) (io.ReadCloser, int64, error) {
 	body, start, err := f.repository.BlobRange(ctx, d, off, n)
-	if !errors.Is(err, iofs.ErrNotExist) {
+	if !isAbsent(err) {
 		return body, start, err
 	}
-	errs := []error{err}
-	for _, url := range f.urls {
+	absent := err
+	var failed []error
+	for _, url := range f.urls[:min(len(f.urls), maxURLs)] {
 		body, start, err := f.client.URLRange(ctx, url, off, n)
 		if err == nil {
 			return body, start, nil
 		}
-		errs = append(errs, err)
+		if !isAbsent(err) {
+			failed = append(failed, err)
+		}
 	}
-	return nil, 0, errors.Join(errs...)
+	if failed != nil {
+		// It may be there: that the registry does not have it is told, and is not the
+		// answer.
+		return nil, 0, errors.Join(append(failed, errors.New(absent.Error()))...)
+	}
+	return nil, 0, absent
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	iofs "io/fs"
 	"iter"
+	"time"
 
 	"github.com/ocidistfs/ocidistfs/registry"
 )
@@ -49,31 +50,58 @@ func (r *repository) lookupDigest(ctx context.Context, digest, tag, path string)
 	if err != nil {
 		return Child{}, err
 	}
-	return Child{Node: digestDir{&Image{repo: r, tag: tag, manifest: m}, path}, Lifetime: Forever}, nil
+	return Child{Node: digestDir{r, tag, parsed, m.FirstSeen, path}, Lifetime: Forever}, nil
 }
 
-// digestDir is the image directory of a digest: what is in it never changes.
+// digestDir is the image directory of a digest: what is in it never changes. It
+// does not hold the manifest, since a kernel may hold on to any number of
+// directories.
 type digestDir struct {
-	image *Image
-	path  string
+	repo   *repository
+	tag    string // names the image; "" where nothing does
+	digest registry.Digest
+	seen   time.Time
+	path   string
 }
 
 var _ Dir = digestDir{}
 
 func (d digestDir) Attr(context.Context) (Attr, error) {
-	attr := d.image.repo.tree.dirAttr(d.path)
-	attr.ModTime = d.image.manifest.FirstSeen
+	attr := d.repo.tree.dirAttr(d.path)
+	attr.ModTime = d.seen
 	return attr, nil
+}
+
+func (d digestDir) image(ctx context.Context) (*Image, error) {
+	m, err := d.repo.manifest(ctx, d.digest)
+	if err != nil {
+		return nil, err
+	}
+	return &Image{repo: d.repo, tag: d.tag, manifest: m}, nil
 }
 
 func (d digestDir) Lookup(ctx context.Context, name string) (Child, error) {
 	if !isImageFile(name) {
 		return Child{}, iofs.ErrNotExist
 	}
-	node, err := d.image.file(ctx, name)
-	return Child{Node: node, Lifetime: Forever}, err
+	i, err := d.image(ctx)
+	if err != nil {
+		return Child{}, err
+	}
+	node, err := i.file(ctx, name)
+	if err != nil {
+		return Child{}, err
+	}
+	return Child{Node: node, Lifetime: Forever}, nil
 }
 
 func (d digestDir) List(ctx context.Context) iter.Seq2[Entry, error] {
-	return func(yield func(Entry, error) bool) { d.image.list(ctx, d.path, yield) }
+	return func(yield func(Entry, error) bool) {
+		i, err := d.image(ctx)
+		if err != nil {
+			yield(Entry{}, err)
+			return
+		}
+		i.list(ctx, d.path, yield)
+	}
 }

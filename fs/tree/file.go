@@ -6,6 +6,7 @@ import (
 
 	"github.com/ocidistfs/ocidistfs/fs/imagetar"
 	"github.com/ocidistfs/ocidistfs/fs/readat"
+	"github.com/ocidistfs/ocidistfs/registry"
 )
 
 // The files of an image directory.
@@ -38,18 +39,39 @@ func (f contentFile) attr(size int64) Attr {
 	return Attr{Mode: fileMode, Size: size, ModTime: f.modTime, Ino: f.ino, Lifetime: Forever}
 }
 
-// bytesFile is a file whose bytes are at hand.
-type bytesFile struct {
+// digestFile is a digest and a newline.
+type digestFile struct {
 	contentFile
-	content []byte
+	digest registry.Digest
 }
 
-var _ File = bytesFile{}
+var _ File = digestFile{}
 
-func (f bytesFile) Attr(context.Context) (Attr, error) { return f.attr(int64(len(f.content))), nil }
+func (f digestFile) content() readat.Reader { return readat.Bytes([]byte(f.digest.String() + "\n")) }
 
-func (f bytesFile) Open(context.Context) (OpenFile, error) {
-	return openBytes{readat.Bytes(f.content)}, nil
+func (f digestFile) Attr(context.Context) (Attr, error) { return f.attr(f.content().Size()), nil }
+
+func (f digestFile) Open(context.Context) (OpenFile, error) { return openBytes{f.content()}, nil }
+
+// manifestFile is a manifest or index. It holds no bytes, since a kernel may hold
+// on to any number of files.
+type manifestFile struct {
+	contentFile
+	repo   *repository
+	digest registry.Digest
+	size   int64
+}
+
+var _ File = manifestFile{}
+
+func (f manifestFile) Attr(context.Context) (Attr, error) { return f.attr(f.size), nil }
+
+func (f manifestFile) Open(ctx context.Context) (OpenFile, error) {
+	m, err := f.repo.manifest(ctx, f.digest)
+	if err != nil {
+		return nil, err
+	}
+	return openBytes{readat.Bytes(m.Bytes)}, nil
 }
 
 type openBytes struct{ readat.Reader }
@@ -58,15 +80,27 @@ func (openBytes) Close() error   { return nil }
 func (openBytes) Verified() bool { return true }
 
 // tarFile is image.tar. Describing it costs nothing; opening it starts no
-// download.
+// download. It holds no layout, for the same reason.
 type tarFile struct {
 	contentFile
-	repo    *repository
-	archive *imagetar.Archive
+	repo   *repository
+	name   imagetar.Name
+	digest registry.Digest
+	size   int64
 }
 
 var _ File = tarFile{}
 
-func (f tarFile) Attr(context.Context) (Attr, error) { return f.attr(f.archive.Size()), nil }
+func (f tarFile) Attr(context.Context) (Attr, error) { return f.attr(f.size), nil }
 
-func (f tarFile) Open(context.Context) (OpenFile, error) { return f.repo.openArchive(f.archive) }
+func (f tarFile) Open(ctx context.Context) (OpenFile, error) {
+	m, err := f.repo.manifest(ctx, f.digest)
+	if err != nil {
+		return nil, err
+	}
+	a, err := archive(f.repo.name(), f.name, m)
+	if err != nil {
+		return nil, err
+	}
+	return f.repo.openArchive(a)
+}

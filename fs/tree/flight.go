@@ -8,7 +8,10 @@ import (
 	"sync"
 	"time"
 
+	"github.com/hashicorp/golang-lru/v2/simplelru"
+
 	"github.com/ocidistfs/ocidistfs/cache"
+	"github.com/ocidistfs/ocidistfs/registry"
 )
 
 const (
@@ -20,7 +23,8 @@ const (
 	// failedFor is how long a failure answers for the next request: a storm of
 	// lookups must not become a storm of requests.
 	failedFor = time.Second
-	// rememberedFailures bounds what is remembered of either.
+	// rememberedFailures bounds how many of either are remembered. One that is
+	// forgotten costs a request.
 	rememberedFailures = 4096
 )
 
@@ -33,8 +37,8 @@ type flights struct {
 	tree *Tree
 
 	mu     sync.Mutex
-	inAir  map[string]*flight // guarded by mu
-	failed map[string]failure // guarded by mu
+	inAir  map[string]*flight              // guarded by mu
+	failed *simplelru.LRU[string, failure] // guarded by mu
 }
 
 // A flight is one request; what it found is set before done is closed.
@@ -50,30 +54,37 @@ type resolution struct {
 	until    time.Time
 }
 
+// A failure is why a question has no answer, since when and for how long.
 type failure struct {
 	err   error
-	until time.Time
+	since time.Time
+	lasts time.Duration
 }
 
 func newFlights(t *Tree) *flights {
-	return &flights{tree: t, inAir: map[string]*flight{}, failed: map[string]failure{}}
+	failed, err := simplelru.NewLRU[string, failure](rememberedFailures, nil)
+	if err != nil {
+		panic(err) // the only error is a size that is not positive
+	}
+	return &flights{tree: t, inAir: map[string]*flight{}, failed: failed}
 }
 
 // ask returns the answer of work, or of the same question that is in the air or
-// failed a moment ago.
+// failed a moment ago. Work looks first at what is known: the flight before it
+// may have landed since its caller did.
 func (f *flights) ask(ctx context.Context, question string, work func(context.Context) (resolution, error)) (resolution, error) {
 	f.mu.Lock()
-	if before, ok := f.failed[question]; ok {
-		if f.tree.opts.Now().Before(before.until) {
+	if before, ok := f.failed.Get(question); ok {
+		if within(before.since, f.tree.now(), before.lasts) {
 			f.mu.Unlock()
 			return resolution{}, before.err
 		}
-		delete(f.failed, question)
+		f.failed.Remove(question)
 	}
 	asked, ok := f.inAir[question]
 	if !ok {
 		asked = &flight{done: make(chan struct{})}
-		if !f.tree.detach(ctx, requestLimit, func(ctx context.Context) { f.run(ctx, question, asked, work) }) {
+		if !f.tree.detach(requestLimit, func(ctx context.Context) { f.run(ctx, question, asked, work) }) {
 			f.mu.Unlock()
 			return resolution{}, errClosed
 		}
@@ -106,12 +117,16 @@ func (f *flights) run(ctx context.Context, question string, asked *flight, work 
 
 // remember keeps a failure. f.mu is held.
 func (f *flights) remember(question string, err error) {
-	if len(f.failed) >= rememberedFailures {
-		clear(f.failed) // costs a few requests, keeps memory bounded
+	lasts := failedFor
+	if isAbsent(err) {
+		lasts = absentFor
 	}
-	last := failedFor
-	if errors.Is(err, iofs.ErrNotExist) {
-		last = absentFor
-	}
-	f.failed[question] = failure{err, f.tree.opts.Now().Add(last)}
+	f.failed.Add(question, failure{err, f.tree.now(), lasts})
+}
+
+// isAbsent says whether err is the registry's word that something is not there.
+// That a file of this machine is missing, such as a credential helper, is not.
+func isAbsent(err error) bool {
+	var answered *registry.Error
+	return errors.As(err, &answered) && answered.Is(iofs.ErrNotExist)
 }

@@ -36,7 +36,7 @@ func (i *Image) Resolved(ctx context.Context) (cache.Manifest, error) {
 func (i *Image) Repository() *registry.Repository { return i.repo.remote }
 
 // Archive is the layout of image.tar; it costs no blob. The error is
-// [ErrNotImage] for an artifact.
+// [ErrNotImage] for an artifact, and for an image that no archive can hold.
 func (i *Image) Archive(ctx context.Context) (*imagetar.Archive, error) {
 	resolved, err := i.Resolved(ctx)
 	if err != nil {
@@ -50,7 +50,7 @@ func (i *Image) archive(resolved cache.Manifest) (*imagetar.Archive, error) {
 }
 
 // ArchiveOf is the layout of image.tar for a manifest that was fetched without a
-// tree, as ref names it. The error is [ErrNotImage] for an artifact.
+// tree, as ref names it. The errors are those of [Image.Archive].
 func ArchiveOf(ref registry.Reference, d registry.Descriptor, manifest []byte) (*imagetar.Archive, error) {
 	return archive(ref.Name(), embedded(ref.Name(), ref.Tag), cache.Manifest{
 		Digest: d.Digest, MediaType: string(d.MediaType), Bytes: manifest,
@@ -67,7 +67,8 @@ func archive(repository string, name imagetar.Name, resolved cache.Manifest) (*i
 		Name:      name,
 	})
 	if err != nil {
-		return nil, fmt.Errorf("image.tar of %s@%s: %w", repository, resolved.Digest, err)
+		// Nor will it ever be: the manifest is what it is.
+		return nil, fmt.Errorf("%s@%s: %w: %w", repository, resolved.Digest, ErrNotImage, err)
 	}
 	return a, nil
 }
@@ -111,16 +112,16 @@ func (i *Image) fileOf(name string, m cache.Manifest) (Node, error) {
 	f := contentFile{ino: contentIno(i.repo.name(), m.Digest.String(), name, ""), modTime: m.FirstSeen}
 	switch name {
 	case manifestName, resolvedManifestName:
-		return bytesFile{f, m.Bytes}, nil
+		return manifestFile{f, i.repo, m.Digest, int64(len(m.Bytes))}, nil
 	case digestName, resolvedDigestName:
-		return bytesFile{f, []byte(m.Digest.String() + "\n")}, nil
+		return digestFile{f, m.Digest}, nil
 	case tarName:
 		archive, err := i.archive(m)
 		if err != nil {
 			return nil, err
 		}
 		f.ino = contentIno(i.repo.name(), m.Digest.String(), name, i.embedded().String())
-		return tarFile{f, i.repo, archive}, nil
+		return tarFile{f, i.repo, i.embedded(), m.Digest, archive.Size()}, nil
 	}
 	return nil, iofs.ErrNotExist
 }
@@ -147,9 +148,14 @@ func (i *Image) list(ctx context.Context, path string, yield func(Entry, error) 
 	if !entry(resolvedManifestName, resolved, "") || !entry(resolvedDigestName, resolved, "") {
 		return
 	}
-	if imageOnly(resolved) == nil {
-		entry(tarName, resolved, i.embedded().String())
+	if imageOnly(resolved) != nil {
+		return // that an artifact has no image.tar is no news
 	}
+	if _, err := i.archive(resolved); err != nil {
+		i.repo.tree.opts.Report(path, err)
+		return
+	}
+	entry(tarName, resolved, i.embedded().String())
 }
 
 // mediaType is the manifest's media type.
@@ -159,7 +165,7 @@ func mediaType(m cache.Manifest) types.MediaType { return types.MediaType(m.Medi
 // container image's: those say so by the type of their config.
 func imageOnly(m cache.Manifest) error {
 	if t := mediaType(m); t != types.OCIManifestSchema1 && t != types.DockerManifestSchema2 {
-		return fmt.Errorf("%w: its manifest is %q", ErrNotImage, m.MediaType)
+		return fmt.Errorf("%w: its manifest is %.80q", ErrNotImage, m.MediaType)
 	}
 	var document struct {
 		Config struct {
@@ -167,10 +173,28 @@ func imageOnly(m cache.Manifest) error {
 		} `json:"config"`
 	}
 	if err := json.Unmarshal(m.Bytes, &document); err != nil {
-		return fmt.Errorf("%w: its manifest: %w", ErrNotImage, err)
+		return fmt.Errorf("%w: its manifest: %.200s", ErrNotImage, err.Error()) // which may quote all of it
 	}
-	if t := document.Config.MediaType; t != types.OCIConfigJSON && t != types.DockerConfigJSON {
-		return fmt.Errorf("%w: its config is %q", ErrNotImage, t)
+	if t := document.Config.MediaType; !isImageConfig(t) && !isLegacyConfig(mediaType(m), t) {
+		return fmt.Errorf("%w: its config is %.80q", ErrNotImage, t)
 	}
 	return nil
+}
+
+func isImageConfig(t types.MediaType) bool {
+	return t == types.OCIConfigJSON || t == types.DockerConfigJSON
+}
+
+// isLegacyConfig says whether the config of a schema 2 manifest has one of the
+// types that registries and clients gave to those of images by mistake, and that
+// Docker takes to this day (distribution#1621, moby#22378, moby#30083).
+func isLegacyConfig(manifest, config types.MediaType) bool {
+	if manifest != types.DockerManifestSchema2 {
+		return false
+	}
+	switch config {
+	case "", "application/octet-stream", "application/json", "text/html":
+		return true
+	}
+	return false
 }

@@ -19,42 +19,38 @@ const (
 // A tagList is one pass over a repository's tags. It fills in the background,
 // page by page, and any number of readers follow it; it outlives them.
 type tagList struct {
-	started time.Time // set once
-
 	mu    sync.Mutex
 	names []string        // guarded by mu; grows only
 	index map[string]bool // guarded by mu; the same names
 	ended bool            // guarded by mu
 	err   error           // guarded by mu; why it ended early
 	endAt time.Time       // guarded by mu; when it ended
-	grown chan struct{}   // guarded by mu; closed when names or ended change
+	grown chan struct{}   // guarded by mu; closed when names or ended change; nil while nobody waits
 }
 
 // tagNames yields the repository's tags, from the list that is under way or
 // fresh, else from a new one.
 func (r *repository) tagNames(ctx context.Context) iter.Seq2[string, error] {
 	return func(yield func(string, error) bool) {
-		list, err := r.currentList(ctx)
+		list, err := r.currentList()
 		if err != nil {
 			yield("", err)
 			return
 		}
 		for next := 0; ; {
-			names, ended, err, grown := list.after(next)
+			names, grown, err := list.after(next)
 			for _, name := range names {
 				if !yield(name, nil) {
 					return
 				}
 			}
 			next += len(names)
-			if ended {
-				if err != nil {
-					yield("", err)
-				}
+			switch {
+			case err != nil:
+				yield("", err)
 				return
-			}
-			if len(names) > 0 {
-				continue
+			case grown == nil:
+				return
 			}
 			select {
 			case <-grown:
@@ -67,34 +63,24 @@ func (r *repository) tagNames(ctx context.Context) iter.Seq2[string, error] {
 }
 
 // currentList returns a list that may still be used, or starts one.
-func (r *repository) currentList(ctx context.Context) (*tagList, error) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	now := r.tree.opts.Now()
-	if r.list != nil && r.list.good(now, r.tree.opts.ListTTL) {
-		return r.list, nil
-	}
-	list := &tagList{started: now, index: map[string]bool{}, grown: make(chan struct{})}
-	if !r.tree.detach(ctx, listLimit, func(ctx context.Context) { r.fill(ctx, list) }) {
+func (r *repository) currentList() (*tagList, error) {
+	lists := r.tree.lists
+	good := func(list *tagList) bool { return list.good(r.tree.now(), r.tree.opts.ListTTL) }
+	list, isNew := lists.use(r.name(), good)
+	if isNew && !r.tree.detach(listLimit, func(ctx context.Context) { r.fill(ctx, list) }) {
+		list.end(errClosed, r.tree.now())
 		return nil, errClosed
 	}
-	r.list = list
 	return list, nil
 }
 
-// listed says whether a fresh list has the tag, and until when.
+// listed says whether a fresh list has the tag, and until when that is good.
 func (r *repository) listed(tag string) (until time.Time, ok bool) {
-	r.mu.Lock()
-	list := r.list
-	r.mu.Unlock()
-	until = time.Time{}
-	if list == nil {
-		return until, false
+	list, ok := r.tree.lists.get(r.name())
+	if !ok {
+		return time.Time{}, false
 	}
-	list.mu.Lock()
-	defer list.mu.Unlock()
-	until = list.started.Add(r.tree.opts.ListTTL)
-	return until, list.index[tag] && r.tree.opts.Now().Before(until)
+	return list.has(tag, r.tree.now(), r.tree.opts.ListTTL)
 }
 
 func (r *repository) fill(ctx context.Context, list *tagList) {
@@ -108,8 +94,12 @@ func (r *repository) fill(ctx context.Context, list *tagList) {
 			if err != nil {
 				return err
 			}
-			if err := list.add(tag); err != nil {
+			isNew, err := list.add(tag)
+			if err != nil {
 				return fmt.Errorf("tags of %s: %w", r.name(), err)
+			}
+			if isNew {
+				r.tree.lists.grew(r.name(), list)
 			}
 		}
 		return nil
@@ -117,24 +107,25 @@ func (r *repository) fill(ctx context.Context, list *tagList) {
 	if err == nil {
 		r.tree.learn(r.name())
 	}
-	list.end(err, r.tree.opts.Now())
+	list.end(err, r.tree.now())
 }
 
 var errTooManyTags = errors.New("more than a million tags")
 
-func (l *tagList) add(tag string) error {
+// add adds a tag that is new: pages may overlap while tags are pushed.
+func (l *tagList) add(tag string) (isNew bool, err error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.index[tag] { // pages may overlap while tags are pushed
-		return nil
+	if l.index[tag] {
+		return false, nil
 	}
 	if len(l.names) == maxTags {
-		return errTooManyTags
+		return false, errTooManyTags
 	}
 	l.names = append(l.names, tag)
 	l.index[tag] = true
 	l.wake()
-	return nil
+	return true, nil
 }
 
 func (l *tagList) end(err error, now time.Time) {
@@ -144,22 +135,33 @@ func (l *tagList) end(err error, now time.Time) {
 	l.wake()
 }
 
-// wake tells the waiting readers. l.mu is held.
+// wake tells the readers that wait. l.mu is held.
 func (l *tagList) wake() {
-	close(l.grown)
-	l.grown = make(chan struct{})
+	if l.grown != nil {
+		close(l.grown)
+		l.grown = nil
+	}
 }
 
-// after returns what came after the first n names; grown is closed when there
-// is more.
-func (l *tagList) after(n int) (names []string, ended bool, err error, grown <-chan struct{}) {
+// after returns what came after the first n names, and why there will be no
+// more. grown is closed when there is more, and nil at the end.
+func (l *tagList) after(n int) (names []string, grown <-chan struct{}, err error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.names[n:len(l.names):len(l.names)], l.ended, l.err, l.grown
+	names = l.names[n:len(l.names):len(l.names)]
+	if l.ended {
+		return names, nil, l.err
+	}
+	if l.grown == nil {
+		l.grown = make(chan struct{})
+	}
+	return names, l.grown, nil
 }
 
 // good says whether the list may answer a reader who comes now: while it fills,
-// for its TTL, and a failure for a moment.
+// for its TTL, and a failure for a moment. The TTL begins at its end: of a list
+// that takes longer than that to arrive, no name would be good otherwise, and
+// each a request.
 func (l *tagList) good(now time.Time, ttl time.Duration) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -167,8 +169,19 @@ func (l *tagList) good(now time.Time, ttl time.Duration) bool {
 	case !l.ended:
 		return true
 	case l.err != nil:
-		return now.Before(l.endAt.Add(failedFor))
+		return within(l.endAt, now, failedFor)
 	default:
-		return now.Before(l.started.Add(ttl))
+		return within(l.endAt, now, ttl)
 	}
+}
+
+// has says whether the tag is in the list, and until when that is good. What
+// came before a failure did come.
+func (l *tagList) has(tag string, now time.Time, ttl time.Duration) (until time.Time, ok bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if !l.ended {
+		return now.Add(ttl), l.index[tag]
+	}
+	return l.endAt.Add(ttl), l.index[tag] && within(l.endAt, now, ttl)
 }

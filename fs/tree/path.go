@@ -97,13 +97,15 @@ func (d pathDir) Lookup(_ context.Context, name string) (Child, error) {
 		}
 		return Child{Node: digestsDir{repo, d.at() + "/" + name}, Lifetime: Forever}, nil
 	}
-	c := component(name)
-	if c == "" || len(d.host)+len(d.path)+len(c)+2 > maxRepository {
+	child := pathDir{tree: d.tree, host: d.host, path: component(name)}
+	if child.path == "" {
 		return Child{}, iofs.ErrNotExist
 	}
-	child := pathDir{tree: d.tree, host: d.host, path: c}
 	if d.path != "" {
-		child.path = d.path + "/" + c
+		child.path = d.path + "/" + child.path
+	}
+	if len(child.host)+len("/")+len(child.path) > maxRepository {
+		return Child{}, iofs.ErrNotExist
 	}
 	return Child{Node: child, Lifetime: Forever}, nil
 }

@@ -8,7 +8,6 @@ import (
 
 	"github.com/containerd/platforms"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
-	"github.com/google/go-containerregistry/pkg/v1/types"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 )
 
@@ -61,28 +60,27 @@ func (p Platform) String() string { return platforms.Format(p.wanted()) }
 // Select returns the descriptor of the image that an index has for the
 // platform: of those with the same operating system and architecture the best
 // by containerd's order of variants, the first of equals. Where there is none
-// the error is [ErrNoPlatform] and says which there are.
+// the error is [ErrNoPlatform] and says which there are. An index inside the
+// index is not looked into.
 func (p Platform) Select(index []byte) (v1.Descriptor, error) {
 	var document struct {
-		Manifests []v1.Descriptor `json:"manifests"`
+		Manifests indexEntries `json:"manifests"`
 	}
 	if err := json.Unmarshal(index, &document); err != nil {
-		return v1.Descriptor{}, fmt.Errorf("index: %w", err)
+		return v1.Descriptor{}, fmt.Errorf("index: %.200s", err.Error()) // which may quote all of it
 	}
 	wanted := p.wanted()
 	matcher := platforms.Only(wanted)
-	best := -1
+	var best *indexEntry
 	var bestSpec ocispec.Platform
 	var there []string
-	for i, d := range document.Manifests {
-		if d.Platform == nil || isIndex(d.MediaType) {
+	for _, e := range document.Manifests {
+		spec, ok := e.spec()
+		if !ok {
 			continue
 		}
-		spec := platforms.Normalize(ocispec.Platform{
-			OS: d.Platform.OS, Architecture: d.Platform.Architecture, Variant: d.Platform.Variant,
-			OSVersion: d.Platform.OSVersion, OSFeatures: d.Platform.OSFeatures,
-		})
-		if spec.OS == "unknown" { // an attestation, not an image to run
+		if isIndex(e.MediaType) {
+			there = append(there, platforms.Format(spec)+" (an index)")
 			continue
 		}
 		there = append(there, platforms.Format(spec))
@@ -91,19 +89,21 @@ func (p Platform) Select(index []byte) (v1.Descriptor, error) {
 		if spec.OS != wanted.OS || spec.Architecture != wanted.Architecture || !matcher.Match(spec) {
 			continue
 		}
-		if best < 0 || matcher.Less(spec, bestSpec) {
-			best, bestSpec = i, spec
+		if best == nil || matcher.Less(spec, bestSpec) {
+			best, bestSpec = &e, spec
 		}
 	}
-	if best < 0 {
-		if there == nil {
-			return v1.Descriptor{}, fmt.Errorf("%w %s: the index names no platform at all", ErrNoPlatform, platforms.Format(wanted))
-		}
-		return v1.Descriptor{}, fmt.Errorf("%w %s: there are %s", ErrNoPlatform, platforms.Format(wanted), strings.Join(there, ", "))
+	if best != nil {
+		return best.descriptor()
 	}
-	return document.Manifests[best], nil
+	switch {
+	case there == nil:
+		return v1.Descriptor{}, fmt.Errorf("%w %s: the index names no platform at all", ErrNoPlatform, p)
+	case len(there) > maxNamed:
+		there = append(there[:maxNamed], fmt.Sprintf("%d more", len(there)-maxNamed))
+	}
+	return v1.Descriptor{}, fmt.Errorf("%w %s: there are %s", ErrNoPlatform, p, strings.Join(there, ", "))
 }
 
-func isIndex(t types.MediaType) bool {
-	return t == types.OCIImageIndex || t == types.DockerManifestList
-}
+// maxNamed is how many platforms an error names.
+const maxNamed = 32

@@ -7,16 +7,18 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/containerd/platforms"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/types"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 )
 
 // indexOf returns an index with an image for each platform, whose digest is its
 // position.
-func indexOf(t testing.TB, platforms ...string) []byte {
+func indexOf(t testing.TB, there ...string) []byte {
 	t.Helper()
 	document := v1.IndexManifest{SchemaVersion: 2, MediaType: types.OCIImageIndex}
-	for i, p := range platforms {
+	for i, p := range there {
 		d := v1.Descriptor{MediaType: types.OCIManifestSchema1, Size: int64(i), Digest: v1.Hash{Algorithm: "sha256", Hex: strings.Repeat("0", 64)}}
 		if p != "" {
 			parts := append(strings.Split(p, "/"), "")
@@ -99,13 +101,72 @@ func TestParsePlatform(t *testing.T) {
 	}
 }
 
+// What is wrong with one entry is no concern of another's.
+func TestPlatformSelectFromOddIndexes(t *testing.T) {
+	var (
+		good    = `{"digest":"sha256:0000000000000000000000000000000000000000000000000000000000000000","size":7,"platform":{"os":"linux","architecture":"amd64"}}`
+		nested  = `{"mediaType":"application/vnd.oci.image.index.v1+json",` + good[1:]
+		another = `{"digest":"sha512:00","platform":{"os":"linux","architecture":"arm64"}}`
+	)
+	cases := map[string]struct {
+		index string
+		size  int64  // of what is chosen; 0: none
+		says  string // in the error
+	}{
+		"a digest of another kind elsewhere": {`{"manifests":[` + another + `,` + good + `]}`, 7, ""},
+		"a digest of another kind":           {strings.Replace(`{"manifests":[`+another+`]}`, "arm64", "amd64", 1), 0, "digest"},
+		"no digest":                          {`{"manifests":[{"platform":{"os":"linux","architecture":"amd64"}}]}`, 0, "digest"},
+		"no system":                          {`{"manifests":[` + strings.Replace(good, `"os":"linux",`, "", 1) + `]}`, 0, "no platform at all"},
+		"no architecture":                    {`{"manifests":[` + strings.Replace(good, `"amd64"`, `""`, 1) + `]}`, 0, "no platform at all"},
+		"an index inside":                    {`{"manifests":[` + nested + `]}`, 0, "linux/amd64 (an index)"},
+		"an index inside, and an image":      {`{"manifests":[` + nested + `,` + good + `]}`, 7, ""},
+		"hostile words":                      {`{"manifests":[` + strings.Replace(good, `"linux"`, `"li\u001b[2Jnux"`, 1) + `]}`, 0, "no platform at all"},
+		"long words":                         {`{"manifests":[` + strings.Replace(good, `"linux"`, `"`+strings.Repeat("x", 1000)+`"`, 1) + `]}`, 0, "no platform at all"},
+		"a long digest":                      {strings.Replace(`{"manifests":[`+good+`]}`, "sha256", strings.Repeat("x", 100_000), 1), 0, "digest"},
+		"a long number":                      {`{"manifests":[{"digest":1` + strings.Repeat("0", 100_000) + `}]}`, 0, "number"},
+		"null":                               {`null`, 0, "no platform at all"},
+		"null inside":                        {`{"manifests":null}`, 0, "no platform at all"},
+		"null entries":                       {`{"manifests":[null,` + good + `]}`, 7, ""},
+		"no list":                            {`{"manifests":{}}`, 0, "no list"},
+		"too many":                           {`{"manifests":[` + strings.Repeat("{},", maxEntries) + good + `]}`, 0, errTooManyEntries.Error()},
+		"many":                               {`{"manifests":[` + strings.Repeat("{},", maxEntries-1) + good + `]}`, 7, ""},
+		"many platforms":                     {`{"manifests":[` + strings.Repeat(strings.Replace(good, "amd64", "arm64", 1)+",", 99) + "{}]}", 0, "linux/arm64, 67 more"},
+		"cut":                                {`{"manifests":[` + good, 0, "JSON"},
+	}
+	p, err := ParsePlatform("linux/amd64")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, c := range cases {
+		t.Run(name, func(t *testing.T) {
+			d, err := p.Select([]byte(c.index))
+			if d.Size != c.size || (err == nil) != (c.size > 0) {
+				t.Errorf("chose %+v, %v", d, err)
+			}
+			if err != nil && (!strings.Contains(err.Error(), c.says) || len(err.Error()) > 1000) {
+				t.Errorf("error %q, want one that says %q", err, c.says)
+			}
+		})
+	}
+}
+
 func FuzzPlatformSelect(f *testing.F) {
 	f.Add(indexOf(f, "linux/amd64", "linux/arm/v7", ""))
 	f.Add([]byte(`{"manifests":[{"platform":{}}]}`))
+	f.Add([]byte(`{"manifests":[{"digest":"sha512:00","size":-1,"platform":{"os":"unknown","architecture":"amd64","variant":"v3"}}],"manifests":null}`))
 	f.Fuzz(func(t *testing.T, b []byte) {
-		d, err := Platform{}.Select(b)
-		if err == nil && (d.Platform == nil || d.Platform.OS == "") {
-			t.Errorf("chose %+v, which has no platform", d)
+		p, err := ParsePlatform("linux/arm/v7")
+		if err != nil {
+			t.Fatal(err)
+		}
+		d, err := p.Select(b)
+		switch {
+		case err != nil && len(err.Error()) > 10_000:
+			t.Errorf("an error of %d bytes", len(err.Error()))
+		case err == nil && (d.Platform == nil || d.Platform.OS == "" || d.Digest.Algorithm != "sha256"):
+			t.Errorf("chose %+v", d)
+		case err == nil && platforms.Normalize(ocispec.Platform{OS: d.Platform.OS, Architecture: d.Platform.Architecture}).Architecture != "arm":
+			t.Errorf("chose %+v for arm", d.Platform)
 		}
 	})
 }

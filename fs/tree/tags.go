@@ -35,11 +35,11 @@ func (d tagsDir) Lookup(ctx context.Context, name string) (Child, error) {
 	if until, ok := d.repo.listed(tag); ok {
 		return Child{Node: child, Lifetime: d.repo.tree.left(until)}, nil
 	}
-	_, until, err := d.repo.resolve(ctx, tag)
+	answer, err := d.repo.resolve(ctx, tag)
 	if err != nil {
 		return Child{}, err
 	}
-	return Child{Node: child, Lifetime: d.repo.tree.left(until)}, nil
+	return Child{Node: child, Lifetime: d.repo.tree.left(answer.until)}, nil
 }
 
 func (d tagsDir) List(ctx context.Context) iter.Seq2[Entry, error] {
@@ -77,28 +77,31 @@ func (d tagDir) Lookup(ctx context.Context, name string) (Child, error) {
 	if !isImageFile(name) {
 		return Child{}, iofs.ErrNotExist
 	}
-	m, until, err := d.repo.resolve(ctx, d.tag)
+	answer, err := d.repo.resolve(ctx, d.tag)
 	if err != nil {
 		return Child{}, err
 	}
-	i := &Image{repo: d.repo, tag: d.tag, manifest: m}
+	i := &Image{repo: d.repo, tag: d.tag, manifest: answer.manifest}
 	node, err := i.file(ctx, name)
-	return Child{Node: node, Lifetime: d.repo.tree.left(until)}, err
+	if err != nil {
+		return Child{}, err
+	}
+	return Child{Node: node, Lifetime: d.repo.tree.left(answer.until)}, nil
 }
 
 func (d tagDir) List(ctx context.Context) iter.Seq2[Entry, error] {
 	return func(yield func(Entry, error) bool) {
-		m, _, err := d.repo.resolve(ctx, d.tag)
+		answer, err := d.repo.resolve(ctx, d.tag)
 		if err != nil {
 			yield(Entry{}, err)
 			return
 		}
-		i := &Image{repo: d.repo, tag: d.tag, manifest: m}
+		i := &Image{repo: d.repo, tag: d.tag, manifest: answer.manifest}
 		i.list(ctx, d.path, yield)
 	}
 }
 
 // left is the time from now until t.
 func (t *Tree) left(until time.Time) time.Duration {
-	return max(until.Sub(t.opts.Now()), 0)
+	return max(until.Sub(t.now()), 0)
 }

@@ -40,18 +40,16 @@ type Options struct {
 	Report func(path string, err error)
 }
 
-// repositoryCount bounds how many repositories have a state in memory. One that
-// is forgotten costs a request when it is used again.
-const repositoryCount = 1024
-
 // A Tree is the name space of a mount. It is safe for concurrent use.
 type Tree struct {
-	opts         Options // set once by New
-	started      time.Time
-	manifests    *manifests
-	repositories *lru.Cache[string, *repository]
-	stop         chan struct{} // closed by Close
-	running      sync.WaitGroup
+	opts      Options                       // set once by New, as what follows
+	started   time.Time                     // the time of what has none of its own
+	manifests *manifests                    // what digests mean
+	tags      *lru.Cache[tagKey, cache.Tag] // what tags meant, and when
+	lists     *lists                        // which tags there are
+	flights   *flights                      // what is being asked
+	stop      chan struct{}                 // closed by Close
+	running   sync.WaitGroup
 
 	mu     sync.Mutex
 	known  map[string]bool // guarded by mu; repositories that answered
@@ -66,18 +64,21 @@ func New(opts Options) *Tree {
 	if opts.Report == nil {
 		opts.Report = func(string, error) {}
 	}
-	repositories, err := lru.New[string, *repository](repositoryCount)
+	tags, err := lru.New[tagKey, cache.Tag](rememberedTags)
 	if err != nil {
 		panic(err) // the only error is a size that is not positive
 	}
-	return &Tree{
-		opts:         opts,
-		started:      opts.Now(),
-		manifests:    newManifests(),
-		repositories: repositories,
-		stop:         make(chan struct{}),
-		known:        map[string]bool{},
+	t := &Tree{
+		opts:      opts,
+		manifests: newManifests(),
+		tags:      tags,
+		lists:     newLists(),
+		stop:      make(chan struct{}),
+		known:     map[string]bool{},
 	}
+	t.started = t.now()
+	t.flights = newFlights(t)
+	return t
 }
 
 // Close ends the requests and listings under way and waits for them. Calls made
@@ -109,27 +110,30 @@ func (t *Tree) Image(ctx context.Context, ref registry.Reference) (*Image, error
 		}
 		return &Image{repo: r, tag: ref.Tag, manifest: m}, nil
 	}
-	m, _, err := r.resolve(ctx, ref.Tag)
+	answer, err := r.resolve(ctx, ref.Tag)
 	if err != nil {
 		return nil, err
 	}
-	return &Image{repo: r, tag: ref.Tag, manifest: m}, nil
+	return &Image{repo: r, tag: ref.Tag, manifest: answer.manifest}, nil
 }
 
-// repository returns the state of a repository, "host/path".
+// repository returns the repository called "host/path".
 func (t *Tree) repository(name string) (*repository, error) {
-	if r, ok := t.repositories.Get(name); ok {
-		return r, nil
-	}
 	remote, err := t.opts.Client.Repository(name)
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", err, iofs.ErrNotExist)
 	}
-	r := newRepository(t, remote)
-	if before, ok, _ := t.repositories.PeekOrAdd(name, r); ok {
-		return before, nil
-	}
-	return r, nil
+	return &repository{tree: t, remote: remote, local: t.opts.Store.Repository(remote.Name())}, nil
+}
+
+// now is the wall clock. The monotonic one stands still while the machine
+// sleeps, and a tag would be good for the night.
+func (t *Tree) now() time.Time { return t.opts.Now().Round(0) }
+
+// within says whether now is less than d after t. A time that is still to come
+// was read before the clock was set back: its age is not known.
+func within(t, now time.Time, d time.Duration) bool {
+	return !now.Before(t) && now.Before(t.Add(d))
 }
 
 // learn takes note of a repository that answered.
@@ -162,7 +166,7 @@ func (t *Tree) knownRepositories() ([]string, error) {
 // detach runs work beyond the life of the caller that first needed it, but not
 // beyond limit nor the tree's. It reports false, and runs nothing, after Close.
 // A panic in work is an error of its own.
-func (t *Tree) detach(ctx context.Context, limit time.Duration, work func(context.Context)) bool {
+func (t *Tree) detach(limit time.Duration, work func(context.Context)) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if t.closed {
@@ -171,15 +175,17 @@ func (t *Tree) detach(ctx context.Context, limit time.Duration, work func(contex
 	t.running.Add(1)
 	go func() {
 		defer t.running.Done()
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), limit)
+		ctx, cancel := context.WithTimeout(context.Background(), limit)
 		defer cancel()
+		ctx, end := context.WithCancelCause(ctx)
 		ended := make(chan struct{})
 		defer close(ended)
 		go func() {
 			select {
 			case <-t.stop:
-				cancel()
+				end(errClosed)
 			case <-ended:
+				end(nil)
 			}
 		}()
 		work(ctx)

@@ -1,0 +1,111 @@
+package tree
+
+import (
+	"context"
+	"time"
+
+	"github.com/ocidistfs/ocidistfs/cache"
+)
+
+// rememberedTags bounds how many resolved tags are in memory, of a few hundred
+// bytes each; the others are read from the store.
+const rememberedTags = 64 << 10
+
+// A tagKey is a tag of a repository.
+type tagKey struct{ repository, tag string }
+
+// resolve returns what a tag means and until when. A tag that was resolved
+// within its TTL costs no request, one that is older a HEAD, an unknown one a
+// GET.
+func (r *repository) resolve(ctx context.Context, tag string) (resolution, error) {
+	if answer, ok := r.fresh(tag); ok {
+		return answer, nil
+	}
+	return r.tree.flights.ask(ctx, r.name()+":"+tag, func(ctx context.Context) (resolution, error) {
+		if answer, ok := r.fresh(tag); ok {
+			return answer, nil
+		}
+		m, err := r.ask(ctx, tag)
+		if err != nil {
+			if isAbsent(err) {
+				r.forget(tag)
+			}
+			return resolution{}, err
+		}
+		record := cache.Tag{Digest: m.Digest, Resolved: r.tree.now()}
+		r.tree.tags.Add(tagKey{r.name(), tag}, record)
+		r.reportLocal("tags/"+tag, r.local.PutTag(tag, record))
+		return resolution{m, record.Resolved.Add(r.tree.opts.TagTTL)}, nil
+	})
+}
+
+// fresh returns what a tag means where that needs no request: it is within its
+// TTL, and the manifest is at hand. Where that was lost the tag is asked again,
+// not the digest: the registry may not have that any more.
+func (r *repository) fresh(tag string) (resolution, bool) {
+	record, ok := r.record(tag)
+	if !ok || !within(record.Resolved, r.tree.now(), r.tree.opts.TagTTL) {
+		return resolution{}, false
+	}
+	m, ok := r.kept(record.Digest)
+	return resolution{m, record.Resolved.Add(r.tree.opts.TagTTL)}, ok
+}
+
+// record returns what a tag meant when it was resolved last: by this process or,
+// where that is long ago, by another that has the same store.
+func (r *repository) record(tag string) (cache.Tag, bool) {
+	key := tagKey{r.name(), tag}
+	record, ok := r.tree.tags.Get(key)
+	if ok && within(record.Resolved, r.tree.now(), r.tree.opts.TagTTL) {
+		return record, true
+	}
+	stored, err := r.local.Tag(tag)
+	if err != nil {
+		r.reportLocal("tags/"+tag, err)
+		return record, ok
+	}
+	if ok && stored.Resolved.Before(record.Resolved) {
+		return record, true // the store could not take what is newer
+	}
+	r.tree.tags.Add(key, stored)
+	return stored, true
+}
+
+// ask asks the registry what a tag means: with a HEAD where the manifest that
+// it meant before is at hand, with a GET where it is not or the tag has moved.
+func (r *repository) ask(ctx context.Context, tag string) (cache.Manifest, error) {
+	if before, ok := r.record(tag); ok {
+		if _, ok := r.kept(before.Digest); ok {
+			d, err := r.remote.Resolve(ctx, tag)
+			if err != nil {
+				return cache.Manifest{}, err
+			}
+			if m, ok := r.kept(d.Digest); ok {
+				return m, nil
+			}
+		}
+	}
+	// By tag, although the digest may be known by now: only of the tag does "not
+	// found" say that it is gone.
+	raw, err := r.remote.Manifest(ctx, tag)
+	if err != nil {
+		return cache.Manifest{}, err
+	}
+	return r.keep(raw), nil
+}
+
+// forget drops the record of a tag that the registry says is gone.
+func (r *repository) forget(tag string) {
+	r.tree.tags.Remove(tagKey{r.name(), tag})
+	r.reportLocal("tags/"+tag, r.local.DeleteTag(tag))
+}
+
+// seen is when the image of a tag was first seen, as far as memory knows.
+func (r *repository) seen(tag string) time.Time {
+	if record, ok := r.tree.tags.Peek(tagKey{r.name(), tag}); ok {
+		if m, ok := r.tree.manifests.get(manifestKey{r.name(), record.Digest}); ok {
+			return m.FirstSeen
+		}
+	}
+	return r.tree.started
+}
