@@ -2,13 +2,16 @@ package main
 
 import (
 	"bufio"
+	"context"
 	"crypto/x509"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
 	"net/url"
 	"os"
 	"runtime"
+	"slices"
 	"strings"
 
 	"github.com/alecthomas/kingpin/v2"
@@ -26,7 +29,7 @@ type connection struct {
 	passwordStdin bool
 	CustomClient  bool
 	Proxy         string
-	Insecure      []string
+	Insecure      hosts
 	CACert        string
 }
 
@@ -37,12 +40,12 @@ func (c *connection) flags(cmd *kingpin.CmdClause) {
 	cmd.Flag("password-stdin", "Read the password from standard input.").BoolVar(&c.passwordStdin)
 	cmd.Flag("http", "Use a custom http.Client, which heeds no proxy of the environment.").BoolVar(&c.CustomClient)
 	cmd.Flag("proxy", "Send every request through this proxy (http, https, socks5).").PlaceHolder("URL").StringVar(&c.Proxy)
-	cmd.Flag("insecure", "Allow plain HTTP and certificates that cannot be verified for this host (repeatable).").PlaceHolder("HOST").StringsVar(&c.Insecure)
+	cmd.Flag("insecure", "Allow plain HTTP and certificates that cannot be verified for this host (repeatable, or a list with commas).").PlaceHolder("HOST").SetValue(&c.Insecure)
 	cmd.Flag("ca-cert", "Trust the certificate authorities in this PEM file too.").PlaceHolder("FILE").StringVar(&c.CACert)
 }
 
 // check says what cannot be together, and reads the password.
-func (c *connection) check(in io.Reader) error {
+func (c *connection) check(ctx context.Context, in io.Reader) error {
 	hasPassword := c.Password != "" || c.passwordStdin
 	switch {
 	case c.Anonymous && (c.Username != "" || hasPassword):
@@ -55,27 +58,70 @@ func (c *connection) check(in io.Reader) error {
 		return usagef("--password and --password-stdin exclude each other")
 	}
 	if c.Proxy != "" {
-		u, err := url.Parse(c.Proxy)
-		if err != nil || u.Host == "" || !strings.Contains(" http https socks5 socks5h ", " "+u.Scheme+" ") {
-			return usagef("--proxy %s: want http://host:port, https:// or socks5://", c.Proxy)
+		if _, err := c.proxy(); err != nil {
+			return usageError{err}
 		}
 	}
-	for _, host := range c.Insecure {
-		if !registry.ValidHost(host) {
-			return usagef("--insecure %s: not a registry's host, as in registry.example.com:5000", host)
-		}
+	if !c.passwordStdin {
+		return nil
 	}
-	if c.passwordStdin {
+	var err error
+	c.Password, err = readPassword(ctx, in)
+	return err
+}
+
+// readPassword reads one line. A read of a terminal heeds no context: it is left
+// behind.
+func readPassword(ctx context.Context, in io.Reader) (string, error) {
+	type result struct {
+		line string
+		err  error
+	}
+	read := make(chan result, 1)
+	go func() {
 		line, err := bufio.NewReader(io.LimitReader(in, 64<<10)).ReadString('\n')
-		if err != nil && err != io.EOF {
-			return fmt.Errorf("read the password: %w", err)
+		read <- result{line, err}
+	}()
+	select {
+	case r := <-read:
+		password := strings.TrimRight(r.line, "\r\n")
+		switch {
+		case r.err != nil && !errors.Is(r.err, io.EOF):
+			return "", fmt.Errorf("read the password: %w", r.err)
+		case password == "":
+			return "", usagef("--password-stdin: there is no password on standard input")
 		}
-		c.Password = strings.TrimRight(line, "\r\n")
-		if c.Password == "" {
-			return usagef("--password-stdin: standard input is empty")
-		}
+		return password, nil
+	case <-ctx.Done():
+		return "", context.Cause(ctx)
 	}
-	return nil
+}
+
+// proxy is the flag's value, which can hold a password: no error shows it.
+func (c *connection) proxy() (*url.URL, error) {
+	u, err := url.Parse(c.Proxy)
+	if err != nil || u.Hostname() == "" || !slices.Contains([]string{"http", "https", "socks5", "socks5h"}, u.Scheme) {
+		return nil, errors.New("--proxy: want http://host:port, https://host:port or socks5://host:port")
+	}
+	return u, nil
+}
+
+// repository returns the repository of a reference, its client, and what ends
+// both.
+func (c *connection) repository(ctx context.Context, ref registry.Reference, s streams) (*registry.Repository, *registry.Client, func(), error) {
+	if err := c.check(ctx, s.in); err != nil {
+		return nil, nil, nil, err
+	}
+	client, err := c.client(ref.Host, warnings(s.err))
+	if err != nil {
+		return nil, nil, nil, err
+	}
+	repo, err := client.Repository(ref.Name())
+	if err != nil {
+		client.Close()
+		return nil, nil, nil, err
+	}
+	return repo, client, client.Close, nil
 }
 
 // client returns the client that the flags ask for. Credentials given by flags
@@ -88,11 +134,10 @@ func (c *connection) client(host string, log *slog.Logger) (*registry.Client, er
 		Logger:       log,
 	}
 	if c.Proxy != "" {
-		u, err := url.Parse(c.Proxy)
-		if err != nil {
+		var err error
+		if opts.Proxy, err = c.proxy(); err != nil {
 			return nil, err
 		}
-		opts.Proxy = u
 	}
 	if c.CACert != "" {
 		pem, err := os.ReadFile(c.CACert)

@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -40,15 +41,31 @@ func addDaemon(app *kingpin.Application) (string, command) {
 			return usagef("this command is for the program itself; use ocidistfs mount")
 		}
 		_ = from.Close() // nothing more comes
-		err = m.serve(ctx, s.err, func() error {
-			_, err := to.WriteString(readyText)
-			return errors.Join(err, to.Close())
-		})
-		if err != nil {
-			_, _ = fmt.Fprint(to, err) // closed if it was ready; then the log has it
-		}
-		return err
+		return m.daemon(ctx, s, to)
 	}
+}
+
+// daemon serves the mount. What goes wrong before it answers, whoever waits at
+// the other end of ready is told; what goes wrong later is in the log.
+func (m *mount) daemon(ctx context.Context, s streams, ready io.WriteCloser) error {
+	log, closeLog, err := m.Logging.open(s.err)
+	serving := false
+	if err == nil {
+		defer closeLog()
+		err = m.serve(ctx, log, func() error {
+			serving = true
+			_, err := io.WriteString(ready, readyText)
+			return errors.Join(err, ready.Close())
+		})
+	}
+	switch {
+	case err == nil:
+	case serving:
+		log.Error("the mount ended", "mountpoint", m.Mountpoint, "error", err)
+	default:
+		_, _ = fmt.Fprint(ready, err) // who started this has gone
+	}
+	return err
 }
 
 // background starts the daemon and returns when the mount answers this process,
@@ -72,11 +89,11 @@ func (m *mount) background(ctx context.Context) error {
 		return errors.Join(err, configIn.Close())
 	}
 	defer func() { _ = readyIn.Close() }()
-	daemon := exec.Command(program, "daemon")
-	daemon.Dir = "/" // it must hold no directory, its own mount least of all
-	daemon.Env = withoutFlags(os.Environ())
+	daemon := exec.CommandContext(context.WithoutCancel(ctx), program, "daemon") // it outlives this command
+	daemon.Dir = "/"                                                             // it must hold no directory, its own mount least of all
+	daemon.Env = daemonEnvironment(os.Environ())
 	daemon.ExtraFiles = []*os.File{configIn, readyOut}
-	daemon.SysProcAttr = ownSession()
+	detach(daemon)
 	if err := daemon.Start(); err != nil {
 		return err
 	}
@@ -146,14 +163,26 @@ func endDaemon(daemon *exec.Cmd) error {
 	}
 }
 
-// withoutFlags leaves the variables out that stand for flags: the daemon gets
-// these through the pipe, and a password must not stay in its environment.
-func withoutFlags(environment []string) []string {
+// pathVariables name files that are read for credentials and certificates.
+var pathVariables = []string{"DOCKER_CONFIG", "REGISTRY_AUTH_FILE", "SSL_CERT_FILE"}
+
+// daemonEnvironment is the environment without the variables that stand for
+// flags: the daemon gets these through the pipe, and a password must not stay in
+// its environment. Relative paths are made absolute, since the daemon is in
+// another directory.
+func daemonEnvironment(environment []string) []string {
 	kept := make([]string, 0, len(environment))
 	for _, v := range environment {
-		if !strings.HasPrefix(v, "OCIDISTFS_") {
-			kept = append(kept, v)
+		name, path, _ := strings.Cut(v, "=")
+		if strings.HasPrefix(name, variablePrefix) {
+			continue
 		}
+		if path != "" && slices.Contains(pathVariables, name) {
+			if absolute, err := filepath.Abs(path); err == nil {
+				v = name + "=" + absolute
+			}
+		}
+		kept = append(kept, v)
 	}
 	return kept
 }

@@ -6,18 +6,20 @@ import (
 	"fmt"
 	"io"
 	"log"
+	"log/slog"
 	"net"
 	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"syscall"
 	"time"
 
 	"github.com/alecthomas/kingpin/v2"
 	"github.com/google/go-containerregistry/pkg/registry"
 )
 
-// demoReference is what the demonstration looks at.
+// What the demonstration looks at.
 const (
 	demoRepository = "demo/hello"
 	demoTag        = "1.0"
@@ -37,7 +39,7 @@ func demo(ctx context.Context, s streams, mountpoint string) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
-	host, stop, err := demoRegistry()
+	host, stop, err := demoRegistry(ctx)
 	if err != nil {
 		return err
 	}
@@ -62,14 +64,17 @@ func demo(ctx context.Context, s streams, mountpoint string) (err error) {
 		TagTTL:     time.Minute, ListTTL: time.Minute,
 		UID: uint32(os.Getuid()), GID: uint32(os.Getgid()),
 	}
-	if err := m.check(s); err != nil {
+	if err := m.check(ctx, s); err != nil {
 		return err
 	}
 	// The mount is ended before anything of the above is removed.
 	serving, unmount := context.WithCancel(context.WithoutCancel(ctx))
 	ended := make(chan error, 1)
 	ready := make(chan struct{})
-	go func() { ended <- m.serve(serving, s.err, func() error { close(ready); return nil }) }()
+	go func() {
+		// What goes wrong is part of the show, and no news for a log.
+		ended <- m.serve(serving, slog.New(slog.DiscardHandler), func() error { close(ready); return nil })
+	}()
 	select {
 	case err := <-ended:
 		unmount()
@@ -95,13 +100,24 @@ func walk(ctx context.Context, out io.Writer, work, repository string) error {
 		{"The mount is read-only:", "rm -f tags/1.0/digest || true"},
 		{"What goes wrong is said in words:", "ls ../../../localhost:1/some/image/tags || cat ../../../.ocidistfs/errors"},
 	} {
-		fmt.Fprintf(out, "\n# %s\n$ %s\n", step.what, step.command)
+		if _, err := fmt.Fprintf(out, "\n# %s\n$ %s\n", step.what, step.command); err != nil {
+			return err
+		}
 		// The shell changes into the mount, not we: this process must not touch it.
 		c := exec.CommandContext(ctx, "/bin/sh", "-c", `cd "$REPOSITORY" && `+step.command)
 		c.Dir = work
 		c.Env = append(os.Environ(), "WORK="+work, "REPOSITORY="+repository, "LC_ALL=C")
-		c.Stdout, c.Stderr = out, out
-		if err := c.Run(); err != nil {
+		// What the shell started ends with it.
+		c.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+		c.Cancel = func() error { return syscall.Kill(-c.Process.Pid, syscall.SIGKILL) }
+		said, err := c.CombinedOutput()
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
+		if _, err := out.Write(said); err != nil {
+			return err
+		}
+		if err != nil {
 			return fmt.Errorf("%s: %w", step.command, err)
 		}
 	}
@@ -109,8 +125,8 @@ func walk(ctx context.Context, out io.Writer, work, repository string) error {
 }
 
 // demoRegistry serves an empty registry on loopback.
-func demoRegistry() (host string, stop func(), err error) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+func demoRegistry(ctx context.Context) (host string, stop func(), err error) {
+	l, err := new(net.ListenConfig).Listen(ctx, "tcp", "127.0.0.1:0")
 	if err != nil {
 		return "", nil, err
 	}

@@ -17,7 +17,7 @@ type logging struct {
 
 func (l *logging) flags(cmd *kingpin.CmdClause) {
 	cmd.Flag("log-file", "Append the log to this file; by default it goes to standard error, and in the background nowhere.").PlaceHolder("FILE").StringVar(&l.File)
-	cmd.Flag("log-level", "What is worth a line.").Default("warn").EnumVar(&l.Level, "debug", "info", "warn", "error")
+	cmd.Flag("log-level", "What is worth a line: debug, info, warn or error.").Default("warn").EnumVar(&l.Level, "debug", "info", "warn", "error")
 }
 
 // open returns the logger; the caller closes what it writes to.

@@ -7,11 +7,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	iofs "io/fs"
 	"os"
 	"os/signal"
 	"syscall"
-
-	"github.com/alecthomas/kingpin/v2"
 )
 
 // The exit codes. Scripts tell a wrong call from a failure by them.
@@ -21,13 +20,23 @@ const (
 )
 
 func main() {
-	// A pipe that is closed at the other end is an error of the write, which
-	// commands that print as they go take for the end.
-	signal.Ignore(syscall.SIGPIPE)
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	code := run(ctx, os.Args[1:], streams{os.Stdin, os.Stdout, os.Stderr})
-	stop()
-	os.Exit(code)
+	// A write to a pipe that nobody reads any more is to be an error, not the end
+	// of the program. Notify and not Ignore: what is ignored would stay so in the
+	// programs that this one starts.
+	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
+	ctx, stop := signal.NotifyContext(context.Background(), endings()...)
+	context.AfterFunc(ctx, stop) // a second signal ends the program at once
+	os.Exit(run(ctx, os.Args[1:], streams{os.Stdin, os.Stdout, os.Stderr}))
+}
+
+// endings are the signals that end what runs in an orderly way: a terminal that
+// is closed is one, unless nohup said otherwise.
+func endings() []os.Signal {
+	signals := []os.Signal{os.Interrupt, syscall.SIGTERM}
+	if !signal.Ignored(syscall.SIGHUP) {
+		signals = append(signals, syscall.SIGHUP)
+	}
+	return signals
 }
 
 // streams are what a command reads and writes.
@@ -46,43 +55,39 @@ func usagef(format string, args ...any) error { return usageError{fmt.Errorf(for
 
 // run parses the arguments, runs the command and returns the exit code.
 func run(ctx context.Context, args []string, s streams) int {
-	// Kingpin would read arguments from files whose name follows an "@", which a
-	// reference has too.
-	kingpin.EnableFileExpansion = false
-	exit := -1
-	app := kingpin.New("ocidistfs", "Container registries as directories; and their tags, manifests and images without a mount.")
-	app.Writer(s.err).UsageWriter(s.out).ErrorWriter(s.err)
-	app.Terminate(func(code int) { exit = code })
-	app.DefaultEnvars()
-	app.HelpFlag.Short('h')
-	commands := map[string]command{}
-	for _, add := range []func(*kingpin.Application) (string, command){
-		addMount, addUnmount, addTags, addManifest, addPull, addDemo, addVersion, addDaemon,
-	} {
-		name, c := add(app)
-		commands[name] = c
+	app := newApplication(s)
+	name, code, err := app.parse(args)
+	if err == nil {
+		if name == "" { // help was shown
+			return code
+		}
+		err = app.commands[name](ctx, s)
 	}
-	selected, err := app.Parse(args)
-	if exit >= 0 { // --help
-		return exit
+	help := "ocidistfs --help"
+	if name != "" {
+		help = "ocidistfs " + name + " --help"
 	}
-	if err != nil {
-		fmt.Fprintf(s.err, "ocidistfs: %v; see ocidistfs --help\n", err)
-		return exitUsage
-	}
-	err = commands[selected](ctx, s)
 	var usage usageError
 	switch {
-	case err == nil, errors.Is(err, syscall.EPIPE):
+	case err == nil, closedEarly(err):
 		return 0
 	case errors.As(err, &usage):
-		fmt.Fprintf(s.err, "ocidistfs: %v; see ocidistfs %s --help\n", err, selected)
+		fmt.Fprintf(s.err, "ocidistfs: %v; see %s\n", err, help)
 		return exitUsage
-	case ctx.Err() != nil:
+	case ctx.Err() != nil && errors.Is(err, context.Canceled):
 		fmt.Fprintln(s.err, "ocidistfs: interrupted")
 		return exitFailed
 	default:
 		fmt.Fprintf(s.err, "ocidistfs: %v\n", err)
 		return exitFailed
 	}
+}
+
+// closedEarly says whether err is that nobody reads our output any more: head
+// has seen enough. A connection to a registry can be a broken pipe too, and that
+// is a failure, so the file decides.
+func closedEarly(err error) bool {
+	var path *iofs.PathError
+	return errors.As(err, &path) && errors.Is(path, syscall.EPIPE) &&
+		(path.Path == os.Stdout.Name() || path.Path == os.Stderr.Name())
 }

@@ -8,10 +8,6 @@ import (
 	"io"
 
 	"github.com/alecthomas/kingpin/v2"
-	"github.com/google/go-containerregistry/pkg/v1/types"
-
-	"github.com/ocidistfs/ocidistfs/fs/tree"
-	"github.com/ocidistfs/ocidistfs/registry"
 )
 
 func addManifest(app *kingpin.Application) (string, command) {
@@ -33,7 +29,7 @@ func addManifest(app *kingpin.Application) (string, command) {
 		if err != nil {
 			return err
 		}
-		repo, _, end, err := c.repository(ref, s)
+		repo, _, end, err := c.repository(ctx, ref, s)
 		if err != nil {
 			return err
 		}
@@ -56,61 +52,6 @@ func addManifest(app *kingpin.Application) (string, command) {
 		}
 		return writeIndented(s.out, m.Bytes)
 	}
-}
-
-const referenceForm = "<host>[:<port>]/path[:tag][@sha256:hash]"
-
-func platformFlag(cmd *kingpin.CmdClause, platform *string) {
-	cmd.Flag("platform", "Choose the image of an index for os/arch[/variant]; by default for this machine.").PlaceHolder("OS/ARCH").StringVar(platform)
-}
-
-// parsePlatform takes the flag; "" is this machine's.
-func parsePlatform(s string) (tree.Platform, error) {
-	if s == "" {
-		return tree.Platform{}, nil
-	}
-	p, err := tree.ParsePlatform(s)
-	if err != nil {
-		return p, usageError{err}
-	}
-	return p, nil
-}
-
-// parseImage takes a reference that has a tag, a digest or both.
-func parseImage(s string) (registry.Reference, error) {
-	ref, err := registry.ParseReference(s)
-	if err != nil {
-		return ref, usageError{err}
-	}
-	if ref.Tag == "" && ref.Digest == (registry.Digest{}) {
-		return ref, usagef("reference %q: it needs a tag or a digest, as in %s:latest", s, ref.Name())
-	}
-	return ref, nil
-}
-
-// identifier is what decides: the digest where there is one.
-func identifier(ref registry.Reference) string {
-	if ref.Digest != (registry.Digest{}) {
-		return ref.Digest.String()
-	}
-	return ref.Tag
-}
-
-// forPlatform returns the manifest that an index has for the platform, and any
-// other as it is.
-func forPlatform(ctx context.Context, repo *registry.Repository, m *registry.RawManifest, p tree.Platform) (*registry.RawManifest, error) {
-	if !isIndex(m.Descriptor.MediaType) {
-		return m, nil
-	}
-	d, err := p.Select(m.Bytes)
-	if err != nil {
-		return nil, fmt.Errorf("%s@%s: %w", repo.Name(), m.Descriptor.Digest, err)
-	}
-	return repo.Manifest(ctx, d.Digest.String())
-}
-
-func isIndex(t types.MediaType) bool {
-	return t == types.OCIImageIndex || t == types.DockerManifestList
 }
 
 // writeIndented writes JSON with tabs, its keys and escapes as they are. What is

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -30,7 +29,7 @@ type mount struct {
 	TagTTL     time.Duration
 	ListTTL    time.Duration
 	Platform   string
-	Registries []string
+	Registries hosts
 	AllowOther bool
 	UID, GID   uint32
 }
@@ -45,20 +44,25 @@ func addMount(app *kingpin.Application) (string, command) {
 	cmd.Flag("tag-ttl", "For how long a tag is not asked for again.").Default("60s").DurationVar(&m.TagTTL)
 	cmd.Flag("list-ttl", "For how long a list of tags is not asked for again.").Default("60s").DurationVar(&m.ListTTL)
 	platformFlag(cmd, &m.Platform)
-	cmd.Flag("registry", "List this host in the root (repeatable).").PlaceHolder("HOST").StringsVar(&m.Registries)
+	cmd.Flag("registry", "List this host in the root (repeatable, or a list with commas).").PlaceHolder("HOST").SetValue(&m.Registries)
 	cmd.Flag("allow-other", "Let other users look, by mode bits.").BoolVar(&m.AllowOther)
 	cmd.Flag("uid", "Owner of the files.").Default(fmt.Sprint(os.Getuid())).Uint32Var(&m.UID)
 	cmd.Flag("gid", "Group of the files.").Default(fmt.Sprint(os.Getgid())).Uint32Var(&m.GID)
 	cmd.Flag("foreground", "Stay, until a signal or an unmount.").Short('f').BoolVar(&foreground)
 	cmd.Arg("MOUNTPOINT", "An empty directory.").Required().StringVar(&m.Mountpoint)
 	return cmd.FullCommand(), func(ctx context.Context, s streams) error {
-		if err := m.check(s); err != nil {
+		if err := m.check(ctx, s); err != nil {
 			return err
 		}
 		if !foreground {
 			return m.background(ctx)
 		}
-		return m.serve(ctx, s.err, func() error {
+		log, closeLog, err := m.Logging.open(s.err)
+		if err != nil {
+			return err
+		}
+		defer closeLog()
+		return m.serve(ctx, log, func() error {
 			_, err := fmt.Fprintf(s.err, "ocidistfs: serving registries at %s; stop with Ctrl-C or: ocidistfs unmount %s\n", m.Mountpoint, m.Mountpoint)
 			return err
 		})
@@ -67,12 +71,7 @@ func addMount(app *kingpin.Application) (string, command) {
 
 // check finds what is wrong before anything is started, and makes what is
 // relative absolute: the process that serves has another working directory.
-func (m *mount) check(s streams) error {
-	for _, host := range m.Registries {
-		if !registry.ValidHost(host) {
-			return usagef("--registry %s: not a registry's host, as in registry.example.com:5000", host)
-		}
-	}
+func (m *mount) check(ctx context.Context, s streams) error {
 	if m.Connection.Username != "" && len(m.Registries) != 1 {
 		return usagef("--username is for one host: name it with exactly one --registry")
 	}
@@ -82,7 +81,7 @@ func (m *mount) check(s streams) error {
 	if _, err := parsePlatform(m.Platform); err != nil {
 		return err
 	}
-	if err := m.Connection.check(s.in); err != nil {
+	if err := m.Connection.check(ctx, s.in); err != nil {
 		return err
 	}
 	var err error
@@ -97,17 +96,23 @@ func (m *mount) check(s streams) error {
 			return err
 		}
 	}
-	return fs.Check(m.Mountpoint, m.AllowOther, m.CacheDir, config.Dir())
+	outside := []string{m.CacheDir, config.Dir()}
+	for _, path := range []string{m.Logging.File, os.Getenv("REGISTRY_AUTH_FILE")} {
+		if path != "" {
+			outside = append(outside, path)
+		}
+	}
+	if err := fs.Check(m.Mountpoint, m.AllowOther, outside...); err != nil {
+		return err
+	}
+	// A link could lead elsewhere by the time of the unmount.
+	m.Mountpoint, err = filepath.EvalSymlinks(m.Mountpoint)
+	return err
 }
 
 // serve mounts, says so by ready, and returns when the mount is gone. When ctx
 // ends it unmounts.
-func (m *mount) serve(ctx context.Context, stderr io.Writer, ready func() error) (err error) {
-	log, closeLog, err := m.Logging.open(stderr)
-	if err != nil {
-		return err
-	}
-	defer closeLog()
+func (m *mount) serve(ctx context.Context, log *slog.Logger, ready func() error) (err error) {
 	host := ""
 	if len(m.Registries) == 1 {
 		host = m.Registries[0]

@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -42,11 +43,48 @@ func withProgram(m *testing.M) int {
 // of its own.
 func TestScripts(t *testing.T) {
 	testscript.Run(t, testscript.Params{
-		Dir: "testdata",
-		Setup: func(env *testscript.Env) error {
-			env.Setenv("PATH", filepath.Dir(program)+string(os.PathListSeparator)+env.Getenv("PATH"))
-			env.Setenv("HOME", env.WorkDir)
-			return nil
-		},
+		Dir:                "testdata",
+		Setup:              scriptSetup,
+		Cmds:               scriptCommands(),
+		Condition:          scriptCondition,
+		RequireUniqueNames: true,
 	})
+}
+
+// A scriptCommand is a command that scripts have besides testscript's own.
+type scriptCommand = func(ts *testscript.TestScript, neg bool, args []string)
+
+// scriptCommands are all of them, by name.
+func scriptCommands() map[string]scriptCommand {
+	all := map[string]scriptCommand{}
+	for _, some := range []map[string]scriptCommand{
+		registryCommands, proxyCommands, logCommands, mountCommands, processCommands, terminalCommands,
+	} {
+		maps.Copy(all, some)
+	}
+	return all
+}
+
+// scriptSetup gives a script the program, a home, and a bench that is cleared at
+// its end, however it ends.
+func scriptSetup(env *testscript.Env) error {
+	env.Setenv("PATH", filepath.Dir(program)+string(os.PathListSeparator)+env.Getenv("PATH"))
+	env.Setenv("HOME", env.WorkDir)
+	tb, ok := env.T().(testing.TB)
+	if !ok {
+		return fmt.Errorf("%T is no testing.TB", env.T())
+	}
+	b := &bench{tb: tb, dir: env.WorkDir, registries: registries{}, logs: map[string]func() []string{}}
+	env.Values[benchKey{}] = b
+	env.Defer(b.clear)
+	return nil
+}
+
+// scriptCondition knows [fuse]: file systems can be mounted here.
+func scriptCondition(condition string) (bool, error) {
+	if condition != "fuse" {
+		return false, fmt.Errorf("unknown condition %q", condition)
+	}
+	_, err := os.Stat("/dev/fuse")
+	return err == nil && os.Geteuid() == 0, nil
 }

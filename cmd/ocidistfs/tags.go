@@ -1,8 +1,8 @@
 package main
 
 import (
-	"bufio"
 	"context"
+	"fmt"
 
 	"github.com/alecthomas/kingpin/v2"
 
@@ -23,45 +23,21 @@ func addTags(app *kingpin.Application) (string, command) {
 		if ref.Tag != "" || ref.Digest != (registry.Digest{}) {
 			return usagef("reference %q: tags are listed of a repository, without a tag or digest: %s", reference, ref.Name())
 		}
-		repo, _, end, err := c.repository(ref, s)
+		repo, _, end, err := c.repository(ctx, ref, s)
 		if err != nil {
 			return err
 		}
 		defer end()
-		out := bufio.NewWriter(s.out)
-		n := 0
 		for tag, err := range repo.Tags(ctx) {
 			if err != nil {
-				_ = out.Flush() // the tags that came are true all the same
-				return err
+				return err // the tags that came are true all the same
 			}
-			if _, err := out.WriteString(tag + "\n"); err != nil {
+			// Unbuffered: where a page ends cannot be seen, and whoever reads the
+			// first one must not wait for the next.
+			if _, err := fmt.Fprintln(s.out, tag); err != nil {
 				return err
-			}
-			// The first ones at once, so that a pipe into head need not wait.
-			if n++; n <= 100 || n%1000 == 0 {
-				if err := out.Flush(); err != nil {
-					return err
-				}
 			}
 		}
-		return out.Flush()
+		return nil
 	}
-}
-
-// repository returns the repository of a reference, and its client.
-func (c *connection) repository(ref registry.Reference, s streams) (*registry.Repository, *registry.Client, func(), error) {
-	if err := c.check(s.in); err != nil {
-		return nil, nil, nil, err
-	}
-	client, err := c.client(ref.Host, warnings(s.err))
-	if err != nil {
-		return nil, nil, nil, err
-	}
-	repo, err := client.Repository(ref.Name())
-	if err != nil {
-		client.Close()
-		return nil, nil, nil, err
-	}
-	return repo, client, client.Close, nil
 }

@@ -6,6 +6,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/json"
+	"errors"
 	"flag"
 	"fmt"
 	"io"
@@ -155,7 +156,7 @@ func TestTar(t *testing.T) {
 			tr := tar.NewReader(bytes.NewReader(raw))
 			for i := 0; ; i++ {
 				h, err := tr.Next()
-				if err == io.EOF {
+				if errors.Is(err, io.EOF) {
 					if i != len(a.Members()) {
 						t.Errorf("%d members, want %d", i, len(a.Members()))
 					}

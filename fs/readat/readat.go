@@ -157,7 +157,7 @@ func cmpEOF(err error, atEnd bool) error {
 // that ends before its size is damaged, and the end of a part is not the end of
 // the whole.
 func unexpected(err error) error {
-	if err == nil || err == io.EOF {
+	if err == nil || errors.Is(err, io.EOF) {
 		return io.ErrUnexpectedEOF
 	}
 	return err

@@ -67,7 +67,7 @@ func TestReaders(t *testing.T) {
 				if !bytes.Equal(p[:n], want) {
 					t.Fatalf("%d bytes at %d differ", len(p), off)
 				}
-				if n < len(p) && err != io.EOF {
+				if n < len(p) && !errors.Is(err, io.EOF) {
 					t.Fatalf("%d of %d bytes at %d: error %v, want EOF", n, len(p), off, err)
 				}
 			}
@@ -89,7 +89,7 @@ func TestEarlyEndIsAnError(t *testing.T) {
 		"section": Section(short{Bytes(pattern(100))}, 0, 110),
 	} {
 		n, err := r.ReadAt(t.Context(), make([]byte, r.Size()), 0)
-		if err != io.ErrUnexpectedEOF {
+		if !errors.Is(err, io.ErrUnexpectedEOF) {
 			t.Errorf("%s: %d bytes, error %v, want unexpected EOF", name, n, err)
 		}
 	}
@@ -141,7 +141,7 @@ func TestReadAhead(t *testing.T) {
 		return a, ReadAhead(a)
 	}
 	read := func(r Reader, off, n int64) {
-		if _, err := r.ReadAt(t.Context(), make([]byte, n), off); err != nil && err != io.EOF {
+		if _, err := r.ReadAt(t.Context(), make([]byte, n), off); err != nil && !errors.Is(err, io.EOF) {
 			t.Fatal(err)
 		}
 	}

@@ -213,7 +213,10 @@ func TestListOutlivesItsReader(t *testing.T) {
 			t.Errorf("entry %d after the reader left: %v", n, err)
 		}
 	}
-	for range f.listTags(t.Context(), "a/tags") {
+	for _, err := range f.listTags(t.Context(), "a/tags") {
+		if err != nil {
+			t.Error(err)
+		}
 		break // as head(1) does
 	}
 	close(release)

@@ -3,6 +3,7 @@ package tree
 import (
 	"errors"
 	iofs "io/fs"
+	"net/http"
 	"slices"
 	"strings"
 	"testing"
@@ -214,7 +215,7 @@ func FuzzLookup(f *testing.F) {
 			// The registry of this test has nothing: the walk ends at the first
 			// name that needs it.
 			i := slices.IndexFunc(parts, func(s string) bool { return s == tagsName || s == digestsName })
-			if r.Kind != registrytest.Manifest || r.Method != "GET" || i < 1 || i+1 >= len(parts) {
+			if r.Kind != registrytest.Manifest || r.Method != http.MethodGet || i < 1 || i+1 >= len(parts) {
 				t.Fatalf("%q: %s %s", path, r.Method, r.Path)
 			}
 			repo := strings.Join(parts[:i], "/")

@@ -1,0 +1,91 @@
+package main
+
+import (
+	"strings"
+	"text/template"
+
+	"github.com/alecthomas/kingpin/v2"
+)
+
+const applicationHelp = `Container registries as directories; and their tags, manifests and images without a mount.
+
+The variable shown with a flag sets it too; the command line wins, and there --no-FLAG takes back a flag without a value.
+
+The exit code is 0, 1 after a failure, 2 after a wrong call.`
+
+// An application is all commands with their flags.
+type application struct {
+	kingpin  *kingpin.Application
+	commands map[string]command // by name
+	streams  streams
+}
+
+func newApplication(s streams) *application {
+	// Kingpin would read arguments from files whose name follows an "@", which a
+	// reference has too.
+	kingpin.EnableFileExpansion = false
+	k := kingpin.New("ocidistfs", applicationHelp)
+	k.UsageWriter(s.out).ErrorWriter(s.err)
+	k.UsageFuncs(template.FuncMap{"FlagsToTwoColumns": flagColumns})
+	k.HelpFlag.Short('h').Help("Show this help.")
+	k.Terminate(func(code int) { panic(exited(code)) })
+	a := &application{k, map[string]command{}, s}
+	for _, add := range []func(*kingpin.Application) (string, command){
+		addMount, addUnmount, addTags, addManifest, addPull, addDemo, addVersion, addDaemon,
+	} {
+		name, c := add(k)
+		a.commands[name] = c
+		completeFlags(k.GetCommand(name))
+	}
+	return a
+}
+
+// exited is how kingpin ends the program: it takes for granted that what it
+// calls for that does not return.
+type exited int
+
+// parse returns the command that args ask for, which is "" where nothing is left
+// to do but to exit with code. Its errors are of usage; the name is then the
+// command whose help is worth a look, where one was recognized.
+func (a *application) parse(args []string) (name string, code int, err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			e, ok := p.(exited)
+			if !ok {
+				panic(p)
+			}
+			if code = int(e); code != 0 {
+				code = exitUsage
+			}
+		}
+	}()
+	if len(args) == 0 {
+		a.kingpin.UsageWriter(a.streams.err)
+		a.kingpin.Usage(nil)
+		return "", exitUsage, nil
+	}
+	args = joinDashes(args)
+	name, err = a.kingpin.Parse(args)
+	if err != nil {
+		if parsed, _ := a.kingpin.ParseContext(args); parsed != nil && parsed.SelectedCommand != nil {
+			name = parsed.SelectedCommand.FullCommand()
+		}
+		return name, exitUsage, usageError{err}
+	}
+	return name, 0, nil
+}
+
+// joinDashes makes "--path -" one argument: kingpin 2.4 takes a dash by itself
+// for nothing.
+func joinDashes(args []string) []string {
+	var joined []string
+	for _, arg := range args {
+		last := len(joined) - 1
+		if arg == "-" && last >= 0 && len(joined[last]) > 2 && strings.HasPrefix(joined[last], "--") && !strings.Contains(joined[last], "=") {
+			joined[last] += "=-"
+			continue
+		}
+		joined = append(joined, arg)
+	}
+	return joined
+}

@@ -1,0 +1,122 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+
+	"github.com/ocidistfs/ocidistfs/cache"
+	"github.com/ocidistfs/ocidistfs/fs/imagetar"
+	"github.com/ocidistfs/ocidistfs/fs/tree"
+	"github.com/ocidistfs/ocidistfs/registry"
+)
+
+// An image is what is pulled, through the cache or without it.
+type image struct {
+	referenced, resolved manifest
+	archive              *imagetar.Archive
+	// write copies the archive from its beginning to its end.
+	write   func(ctx context.Context, w io.Writer) error
+	release func()
+}
+
+type manifest struct {
+	digest registry.Digest
+	bytes  []byte
+}
+
+// cachedImage opens the image through the cache in dir: what is there is not fetched
+// again. The caller releases it.
+func cachedImage(ctx context.Context, client *registry.Client, ref registry.Reference, platform tree.Platform, dir string, log *slog.Logger) (image, error) {
+	store, err := cache.Open(dir, cache.Options{Logger: log})
+	if err != nil {
+		return image{}, fmt.Errorf("%w; --no-cache does without", err)
+	}
+	t := tree.New(tree.Options{Client: client, Store: store, Platform: platform})
+	img, err := imageOf(ctx, t, ref)
+	img.release = func() {
+		t.Close()
+		_ = store.Close() // nothing is written by then
+	}
+	if err != nil {
+		img.release()
+		return image{}, err
+	}
+	return img, nil
+}
+
+// imageOf takes an image out of a tree.
+func imageOf(ctx context.Context, t *tree.Tree, ref registry.Reference) (image, error) {
+	i, err := t.Image(ctx, ref)
+	if err != nil {
+		return image{}, err
+	}
+	resolved, err := i.Resolved(ctx)
+	if err != nil {
+		return image{}, err
+	}
+	archive, err := i.Archive(ctx)
+	if err != nil {
+		return image{}, err
+	}
+	return image{
+		referenced: manifest{i.Manifest().Digest, i.Manifest().Bytes},
+		resolved:   manifest{resolved.Digest, resolved.Bytes},
+		archive:    archive,
+		write: func(ctx context.Context, w io.Writer) (err error) {
+			tar, err := i.OpenTar(ctx)
+			if err != nil {
+				return err
+			}
+			defer func() { err = errors.Join(err, tar.Close()) }()
+			return copyAll(ctx, w, tar)
+		},
+	}, nil
+}
+
+// copyAll copies an open file in order.
+func copyAll(ctx context.Context, w io.Writer, from tree.OpenFile) error {
+	b := make([]byte, 1<<20)
+	for off := int64(0); off < from.Size(); {
+		n, err := from.ReadAt(ctx, b[:min(int64(len(b)), from.Size()-off)], off)
+		if n == 0 && err != nil {
+			return err
+		}
+		if _, err := w.Write(b[:n]); err != nil {
+			return err
+		}
+		off += int64(n)
+	}
+	return nil
+}
+
+// streamedImage streams the image from the registry, and keeps nothing of it.
+func streamedImage(ctx context.Context, client *registry.Client, repo *registry.Repository, ref registry.Reference, platform tree.Platform) (image, error) {
+	referenced, err := repo.Manifest(ctx, identifier(ref))
+	if err != nil {
+		return image{}, err
+	}
+	resolved, err := forPlatform(ctx, repo, referenced, platform)
+	if err != nil {
+		return image{}, err
+	}
+	archive, err := tree.ArchiveOf(ref, resolved.Descriptor, resolved.Bytes)
+	if err != nil {
+		return image{}, err
+	}
+	return image{
+		referenced: manifest{referenced.Descriptor.Digest, referenced.Bytes},
+		resolved:   manifest{resolved.Descriptor.Digest, resolved.Bytes},
+		archive:    archive,
+		write: func(ctx context.Context, w io.Writer) error {
+			return archive.Write(ctx, w, func(ctx context.Context, w io.Writer, d v1.Descriptor) error {
+				return cache.Stream(ctx, w, d.Digest, d.Size, tree.Source(client, repo, d))
+			})
+		},
+		release: func() {},
+	}, nil
+}

@@ -1,0 +1,5 @@
+//go:build !linux
+
+package main
+
+var terminalCommands map[string]scriptCommand

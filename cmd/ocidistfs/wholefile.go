@@ -1,0 +1,58 @@
+package main
+
+import (
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+)
+
+// writeWhole writes a file that appears when it is whole: under another name in
+// the same directory, synced, then renamed. What was there before stays until
+// then, and what write left is removed when it fails. Where path is a link, the
+// file that it leads to is replaced; a device or a pipe is written to.
+func writeWhole(path string, write func(io.Writer) error) (err error) {
+	before, err := os.Stat(path)
+	exists := err == nil
+	if exists {
+		if !before.Mode().IsRegular() {
+			return writeTo(path, write)
+		}
+		if path, err = filepath.EvalSymlinks(path); err != nil {
+			return err
+		}
+	}
+	// Not os.CreateTemp: its files are the user's alone, whatever the umask says.
+	name := filepath.Join(filepath.Dir(path), ".ocidistfs-"+rand.Text()+".tmp")
+	f, err := os.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o666)
+	if err != nil {
+		return fmt.Errorf("write %s: %w", path, err)
+	}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, os.Remove(name))
+		}
+	}()
+	err = write(f)
+	if err == nil && exists {
+		err = f.Chmod(before.Mode().Perm())
+	}
+	if err == nil {
+		err = f.Sync()
+	}
+	if err = errors.Join(err, f.Close()); err != nil {
+		return err
+	}
+	return os.Rename(name, path)
+}
+
+// writeTo writes to what cannot be replaced, and is not meant to be.
+func writeTo(path string, write func(io.Writer) error) error {
+	f, err := os.OpenFile(path, os.O_WRONLY, 0)
+	if err != nil {
+		return err
+	}
+	return errors.Join(write(f), f.Close())
+}
