@@ -89,8 +89,9 @@ func (m *mount) background(ctx context.Context) error {
 		return errors.Join(err, configIn.Close())
 	}
 	defer func() { _ = readyIn.Close() }()
-	daemon := exec.CommandContext(context.WithoutCancel(ctx), program, "daemon") // it outlives this command
-	daemon.Dir = "/"                                                             // it must hold no directory, its own mount least of all
+	// It outlives this command, and holds no directory, its own mount least of all.
+	daemon := exec.CommandContext(context.WithoutCancel(ctx), program, "daemon")
+	daemon.Dir = "/"
 	daemon.Env = daemonEnvironment(os.Environ())
 	daemon.ExtraFiles = []*os.File{configIn, readyOut}
 	detach(daemon)
