@@ -30,10 +30,14 @@ func (r *Repository) Blob(d v1.Hash, size int64, from Fetcher) *Blob {
 func (b *Blob) Size() int64 { return b.key.size }
 
 // Open returns a reader of the blob, which the caller closes. It fetches
-// nothing.
+// nothing, but reads what the disk says of the blob. It is [ErrMismatch] where
+// the cache has the blob and it is of another size.
 func (b *Blob) Open() (*Reader, error) {
-	if b.key.digest.Algorithm != "sha256" || b.key.size < 0 {
-		return nil, fmt.Errorf("blob %s of %d bytes: not a sha256 digest, or no size", b.key.digest, b.key.size)
+	if d := b.key.digest; d.Algorithm != "sha256" || !validHex(d.Hex) {
+		return nil, fmt.Errorf("blob %s: not a sha256 digest", d)
+	}
+	if b.key.size < 0 || b.key.size > maxSize {
+		return nil, fmt.Errorf("blob %s: no blob has %d bytes", b.key.digest, b.key.size)
 	}
 	c, err := b.store.acquire(b.key, b.from)
 	if err != nil {
@@ -83,10 +87,9 @@ func (r *Reader) ReadAt(ctx context.Context, p []byte, off int64) (int, error) {
 // returns at once.
 func (r *Reader) Prefetch(off, n int64) {
 	c := r.content
-	end := min(off+n, c.key.size)
 	off = max(off, 0)
-	if off < end {
-		c.prefetch(int(off/chunkSize), chunksOf(end))
+	if off < c.key.size && n > 0 {
+		c.prefetch(span{int(off / chunkSize), chunksOf(off + min(n, c.key.size-off))})
 	}
 }
 

@@ -1,14 +1,18 @@
 package cache
 
-import (
-	"encoding/binary"
-	"hash/crc32"
-)
+import "hash/crc32"
 
-// chunkSize is the unit in which a blob is known to be there: small, since a
-// reader who wants a tar header must not pay for a megabyte; and four pages,
-// since each has a record.
-const chunkSize = 16 << 10
+const (
+	// chunkSize is the unit in which a blob is known to be there: small, since a
+	// reader who wants a tar header must not pay for a megabyte; and four pages of
+	// memory, since each has a record.
+	chunkSize = 16 << 10
+	// bufferChunks is how many chunks are read, checked or written in one piece.
+	bufferChunks = 16
+	// maxSize is the longest blob that is taken. Sizes come out of manifests that
+	// nobody vouches for; no registry takes a layer of a terabyte.
+	maxSize = 1 << 40
+)
 
 // castagnoli is the polynomial that CPUs have an instruction for.
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
@@ -21,34 +25,14 @@ func chunksOf(size int64) int { return int((size + chunkSize - 1) / chunkSize) }
 // chunkLen is the length of chunk i of a blob of size bytes.
 func chunkLen(i int, size int64) int { return int(min(chunkSize, size-int64(i)*chunkSize)) }
 
-// A bitmap has a bit for each chunk.
-type bitmap []uint64
+// A span is a run of chunks.
+type span struct{ from, to int }
 
-func newBitmap(n int) bitmap    { return make(bitmap, (n+63)/64) }
-func (b bitmap) has(i int) bool { return b[i/64]&(1<<(i%64)) != 0 }
-func (b bitmap) set(i int)      { b[i/64] |= 1 << (i % 64) }
-func (b bitmap) unset(i int)    { b[i/64] &^= 1 << (i % 64) }
+func (s span) len() int             { return s.to - s.from }
+func (s span) has(i int) bool       { return s.from <= i && i < s.to }
+func (s span) overlaps(o span) bool { return s.from < o.to && o.from < s.to }
 
-// A record says in the map that a chunk is there, with its sum. The second half
-// covers the first and the chunk's number, so that zeros, a torn write or a
-// record of another chunk are none.
-const recordSize = 8
-
-const recordMagic = 0x6f636964
-
-func appendRecord(b []byte, i int, crc uint32) []byte {
-	b = binary.BigEndian.AppendUint32(b, crc)
-	return binary.BigEndian.AppendUint32(b, recordCheck(i, crc))
-}
-
-func recordCheck(i int, crc uint32) uint32 {
-	var b [12]byte
-	binary.BigEndian.PutUint64(b[:], uint64(i))
-	binary.BigEndian.PutUint32(b[8:], crc)
-	return sum(b[:]) ^ recordMagic
-}
-
-func parseRecord(b []byte, i int) (crc uint32, ok bool) {
-	crc = binary.BigEndian.Uint32(b)
-	return crc, binary.BigEndian.Uint32(b[4:]) == recordCheck(i, crc)
+// bytes is where a span begins and ends in a blob of size bytes.
+func (s span) bytes(size int64) (from, to int64) {
+	return int64(s.from) * chunkSize, min(int64(s.to)*chunkSize, size)
 }

@@ -2,63 +2,143 @@ package cache
 
 import (
 	"context"
-	"encoding/binary"
-	"encoding/hex"
+	"errors"
+	"fmt"
+	"os"
 	"time"
-
-	v1 "github.com/google/go-containerregistry/pkg/v1"
 )
 
-// maxPoll is how long a download waits before it looks again whether another
-// process is done with a chunk.
-const maxPoll = 50 * time.Millisecond
+const (
+	// maxPoll is how long a download waits before it looks again whether another
+	// process is done with a chunk.
+	maxPoll = 50 * time.Millisecond
+	// maxLease is how long it waits for one that brings nothing: one that is
+	// stopped, since a source that is silent is given up sooner, and the digest of
+	// a large blob is computed in less.
+	maxLease = 2 * time.Minute
+)
 
-// lease takes the chunks of a span for this process, so that no other fetches
-// them too. While another has some of them it waits, and takes over what that
-// one fetched. The kernel gives the lease back when the process ends, however it
-// ends.
-func (c *content) lease(ctx context.Context, s span) (unlock func(), err error) {
+var (
+	errLeased  = errors.New("another process is fetching it, and nothing comes")
+	errYielded = errors.New("the whole blob is being fetched")
+)
+
+// lease takes the chunks of a segment for this process, so that no other writes
+// them, and returns the form that they are in. While another process has some of
+// them it waits, and takes over what that one fetched. The kernel gives a lease
+// back when the process ends, however it ends.
+//
+// Within the process segments do not overlap, but for one that became the whole
+// blob: it waits until those that have their lease have ended, and the others
+// end with errYielded.
+func (c *content) lease(ctx context.Context, seg *segment) (f *form, unlock func(), err error) {
+	waited, renewals := time.Duration(0), 0
 	for pause := time.Millisecond; ; pause = min(2*pause, maxPoll) {
-		c.mu.Lock()
-		mapping := c.mapping
-		if mapping == nil { // the blob is whole by now
-			c.mu.Unlock()
-			return func() {}, nil
+		if f = c.current(); f.whole {
+			return f, func() {}, nil
 		}
-		locked, err := tryLock(mapping, recordOffset(s.from), int64(s.to-s.from)*recordSize)
-		if err == nil {
-			// What another process fetched in the meantime need not be fetched again.
-			err = c.refresh(s.from, s.to)
-			c.wake()
+		overlapped := c.overlapped(seg)
+		if overlapped && !seg.all {
+			return nil, nil, errYielded
 		}
-		_, missing := c.firstMissing(s.from, s.to-1)
-		c.mu.Unlock()
-		if err != nil {
-			return nil, err
+		locked, fresh, err := c.tryLease(f, seg, !overlapped)
+		switch {
+		case c.current() != f:
+			if renewals++; renewals > maxHeals {
+				return nil, nil, c.store.onDisk(errUnsound)
+			}
+			continue
+		case err != nil:
+			return nil, nil, c.store.onDisk(err)
+		case locked:
+			at, n := recordRange(seg.span)
+			return f, func() { _ = unlockRange(f.mapping, at, n) }, nil // closed by then, it is unlocked as well
+		case c.complete(f, seg.span):
+			return f, func() {}, nil
 		}
-		if locked {
-			// The map may be closed by then, and its locks gone with it.
-			return func() { _ = unlockRange(mapping, recordOffset(s.from), int64(s.to-s.from)*recordSize) }, nil
-		}
-		if !missing {
-			return func() {}, nil
+		c.split(f, seg)
+		if waited += pause; fresh || overlapped {
+			waited = 0
+		} else if waited > maxLease {
+			return nil, nil, fmt.Errorf("%w, for %s", errLeased, maxLease)
 		}
 		select {
 		case <-time.After(pause):
 		case <-ctx.Done():
-			return nil, errClosed
+			return nil, nil, errClosed
 		}
 	}
 }
 
-// lockState locks a blob's state on disk, in all processes: it is held while the
-// blob is created, completed or dropped, never while bytes are fetched.
-func (s *Store) lockState(d v1.Hash) (unlock func(), err error) {
-	b, err := hex.DecodeString(d.Hex[:16])
-	if err != nil {
-		return nil, err
+// tryLease leases a segment, if it may and nobody has any of it, and takes over
+// what the map has of it: what another process fetched need not be fetched
+// again. A form that is no longer what the directory has of the blob is renewed
+// instead.
+func (c *content) tryLease(f *form, seg *segment, may bool) (locked, fresh bool, err error) {
+	at, n := recordRange(seg.span)
+	if may {
+		if locked, err = tryLock(f.mapping, at, n); err != nil {
+			return false, false, err
+		}
 	}
-	// Two digests that share a byte wait for each other, which harms nobody.
-	at := int64(binary.BigEndian.Uint64(b) >> 2)
-	return lockExclusive(s.lock, at)
+	if locked && !c.upToDate(f) {
+		err = c.renew(f)
+	} else {
+		fresh, err = c.refresh(f, seg.span)
+	}
+	if err != nil && locked {
+		_ = unlockRange(f.mapping, at, n)
+	}
+	return locked, fresh, err
+}
+
+// split makes two of a segment that another process has some chunks of, so that
+// the others need not wait for it.
+func (c *content) split(f *form, seg *segment) {
+	at, n := recordRange(seg.span)
+	start, length, err := lockedBy(f.mapping, at, n)
+	if err != nil || length <= 0 || seg.all {
+		return
+	}
+	cut := int((start - headerSize) / recordSize)
+	if cut <= seg.from {
+		cut = int((start + length - headerSize) / recordSize)
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if seg.from < cut && cut < seg.to && c.form == f {
+		rest := span{cut, seg.to}
+		seg.to = cut
+		_ = c.fetch(rest) // fails only where the store is closed
+	}
+}
+
+// upToDate says whether a form is what the directory has of the blob.
+func (c *content) upToDate(f *form) bool {
+	path := c.store.partialPath(c.key.repository, c.key.digest)
+	if !isAt(f.mapping, path+".map") { // which never outlives the data
+		return false
+	}
+	_, err := os.Lstat(c.store.blobPath(c.key.digest))
+	return err != nil // or another repository has completed it
+}
+
+// overlapped says whether another segment has chunks of seg.
+func (c *content) overlapped(seg *segment) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, s := range c.segments {
+		if s != seg && s.overlaps(seg.span) {
+			return true
+		}
+	}
+	return false
+}
+
+// complete says whether all chunks of a span may be read.
+func (c *content) complete(f *form, s span) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	_, missing := f.chunks.firstMissing(s)
+	return !missing
 }

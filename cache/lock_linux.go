@@ -3,6 +3,7 @@ package cache
 import (
 	"errors"
 	"os"
+	"syscall"
 
 	"golang.org/x/sys/unix"
 )
@@ -15,13 +16,26 @@ import (
 const readersByte = 1<<62 + 1
 
 func ofd(f *os.File, command int, kind int16, at, n int64) error {
-	lock := unix.Flock_t{Type: kind, Whence: 0, Start: at, Len: n}
-	for {
-		err := unix.FcntlFlock(f.Fd(), command, &lock)
-		if !errors.Is(err, unix.EINTR) {
-			return err
-		}
+	return ofdLock(f, command, &unix.Flock_t{Type: kind, Whence: 0, Start: at, Len: n})
+}
+
+func ofdLock(f *os.File, command int, lock *unix.Flock_t) error {
+	conn, err := f.SyscallConn() // unlike f.Fd, it keeps the file from being closed meanwhile
+	if err != nil {
+		return err
 	}
+	var failed error
+	err = conn.Control(func(fd uintptr) {
+		for {
+			if failed = unix.FcntlFlock(fd, command, lock); !errors.Is(failed, unix.EINTR) {
+				return
+			}
+		}
+	})
+	if err == nil && failed != nil {
+		err = os.NewSyscallError("fcntl", failed)
+	}
+	return err
 }
 
 func lockShared(f *os.File) error {
@@ -37,14 +51,24 @@ func tryLock(f *os.File, at, n int64) (bool, error) {
 	return err == nil, err
 }
 
+// lockedBy returns what another has locked of a range first; n is 0 where nobody
+// has any of it.
+func lockedBy(f *os.File, at, n int64) (start, length int64, err error) {
+	lock := unix.Flock_t{Type: unix.F_WRLCK, Whence: 0, Start: at, Len: n}
+	if err := ofdLock(f, unix.F_OFD_GETLK, &lock); err != nil || lock.Type == unix.F_UNLCK {
+		return 0, 0, err
+	}
+	return lock.Start, lock.Len, nil
+}
+
 func unlockRange(f *os.File, at, n int64) error {
 	return ofd(f, unix.F_OFD_SETLK, unix.F_UNLCK, at, n)
 }
 
-// lockExclusive waits for one byte. Within a process the same description would
-// lock it twice, so each holder has its own.
-func lockExclusive(f *os.File, at int64) (unlock func(), err error) {
-	own, err := os.OpenFile(f.Name(), os.O_RDWR, 0)
+// lockExclusive waits for one byte of the file at path. Within a process one
+// description would lock it twice, so each holder has its own.
+func lockExclusive(path string, at int64) (unlock func(), err error) {
+	own, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {
 		return nil, err
 	}
@@ -54,10 +78,15 @@ func lockExclusive(f *os.File, at int64) (unlock func(), err error) {
 	return func() { _ = own.Close() }, nil // the lock goes with it
 }
 
-// changeTime is when the file or what is known of it changed last.
+// changeTime is when the file or what is known of it changed last, 0 where that
+// cannot be said.
 func changeTime(f *os.File) int64 {
-	var st unix.Stat_t
-	if err := unix.Fstat(int(f.Fd()), &st); err != nil {
+	info, err := f.Stat() // not by f.Fd, which another may close meanwhile
+	if err != nil {
+		return 0
+	}
+	st, ok := info.Sys().(*syscall.Stat_t)
+	if !ok {
 		return 0
 	}
 	return st.Ctim.Nano()

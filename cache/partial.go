@@ -1,200 +1,153 @@
 package cache
 
 import (
-	"crypto/sha256"
-	"encoding/hex"
 	"errors"
-	"fmt"
 	iofs "io/fs"
 	"os"
 	"path/filepath"
 )
 
 // openPartial opens or makes the partial file of the blob and its map, and reads
-// what is there. c.mu is held, or nobody else has c.
-func (c *content) openPartial() error {
+// what is there.
+func (c *content) openPartial() (*form, error) {
 	unlock, err := c.store.lockState(c.key.digest)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	defer unlock()
 	path := c.store.partialPath(c.key.repository, c.key.digest)
 	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+		return nil, err
+	}
+	// One that is not as long as the blob is damaged, or of a manifest that gives
+	// another size. Others may have it open: it is replaced, not changed.
+	if info, err := os.Lstat(path); err == nil && info.Size() != c.key.size {
+		if err := removeFiles(path+".map", path); err != nil {
+			return nil, err
+		}
+	}
+	f := &form{chunks: newTable(chunksOf(c.key.size)), prefix: newPrefix()}
+	if f.file, err = os.OpenFile(path, os.O_RDWR, 0); errors.Is(err, iofs.ErrNotExist) {
+		if err := removeFiles(path + ".map"); err != nil { // it speaks of other data
+			return nil, err
+		}
+		f.file, err = os.OpenFile(path, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)
+	}
+	if err != nil {
+		return nil, err
+	}
+	if f.mapping, err = os.OpenFile(path+".map", os.O_RDWR|os.O_CREATE, 0o600); err != nil {
+		return nil, errors.Join(err, f.file.Close())
+	}
+	if err := c.load(f); err != nil {
+		return nil, errors.Join(err, f.close())
+	}
+	return f, nil
+}
+
+// load reads the map of a partial file.
+func (c *content) load(f *form) error {
+	// The evictor takes this lock exclusively, or leaves the blob alone.
+	if err := lockShared(f.file); err != nil {
 		return err
 	}
-	file, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
-	if err != nil {
+	// Nothing, where it has that length already.
+	if err := f.file.Truncate(c.key.size); err != nil {
 		return err
 	}
-	mapping, err := os.OpenFile(path+".map", os.O_RDWR|os.O_CREATE, 0o600)
-	if err != nil {
-		return errors.Join(err, file.Close())
+	if _, err := c.refresh(f, span{0, f.chunks.n}); err != nil {
+		return err
 	}
-	if err := c.load(file, mapping); err != nil {
-		return errors.Join(err, file.Close(), mapping.Close())
-	}
+	header := make([]byte, headerSize)
+	n, _ := f.mapping.ReadAt(header, 0) // one that cannot be read is like none
+	f.prefix = decodeHeader(header[:n], c.key.size, f.chunks)
 	return nil
 }
 
-// load reads the map of a partial file. A file that is not as long as the blob
-// was never begun, or is one of another size: nothing of it counts.
-func (c *content) load(file, mapping *os.File) error {
-	if err := lockShared(file); err != nil {
-		return err
-	}
-	info, err := file.Stat()
-	if err != nil {
-		return err
-	}
-	c.reset()
-	c.file, c.mapping = file, mapping
-	if info.Size() != c.key.size {
-		return errors.Join(mapping.Truncate(0), file.Truncate(c.key.size))
-	}
-	header := make([]byte, headerSize)
-	n, _ := mapping.ReadAt(header, 0) // one that cannot be read is like none
-	c.hashed, c.digest = decodeHeader(header[:n], c.key.size)
-	return c.refresh(0, chunksOf(c.key.size))
-}
-
-// refresh takes over what other processes recorded of chunks from up to to. The
-// chunk that would complete the blob stays a miss: who fetches it checks the
-// digest, which a record cannot stand for. c.mu is held, or nobody else has c.
-func (c *content) refresh(from, to int) error {
-	return readRecords(c.mapping, from, to, func(i int, crc uint32) {
-		if !c.present.has(i) && c.missing > 1 {
-			c.present.set(i)
-			c.sums[i] = crc
-			c.missing--
+// refresh takes over what the map has of a span, which other processes may have
+// put there, and says whether that was anything new. The chunk that completes
+// the blob is held until the digest was checked, which a record cannot stand
+// for.
+func (c *content) refresh(f *form, s span) (fresh bool, err error) {
+	err = readRecords(f.mapping, s, func(found []recorded) {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		for _, r := range found {
+			switch {
+			case f.chunks.has(r.chunk) || f.chunks.held == r.chunk:
+			case f.chunks.missing > 1:
+				f.chunks.add(r.chunk, r.crc)
+				fresh = true
+			default:
+				f.chunks.hold(r.chunk, r.crc)
+				fresh = true
+			}
+		}
+		if fresh {
+			c.wake()
 		}
 	})
+	return fresh, err
 }
 
-// saveHeader keeps the state of SHA-256 for whoever goes on. c.mu is held and
-// nobody is hashing; a failure costs time later, nothing else.
-func (c *content) saveHeader() {
-	if c.mapping == nil || c.hashing || c.hashed == 0 {
-		return
-	}
-	if b, err := encodeHeader(c.key.size, c.hashed, c.digest); err == nil {
-		_, _ = c.mapping.WriteAt(b, 0)
-	}
-}
-
-// rehash makes SHA-256 begin again. c.mu is held.
-func (c *content) rehash() {
-	c.digest, c.hashed = sha256.New(), 0
-	c.epoch++
-}
-
-// seal is called when the last chunk is on disk and shown to nobody: it checks
-// the digest and makes the blob whole, or drops it. It is what happens before
-// the last bytes are handed out. c.mu is not held, c.sealing is set.
-func (c *content) seal() error {
-	got, err := c.hashAll()
-	if err != nil {
-		return err
-	}
-	if got != c.key.digest.Hex {
-		return c.condemn(got)
-	}
-	return c.publish()
-}
-
-// publish moves the verified partial file to the blobs, in this order:
-//
-//  1. the sums, under another name, then renamed
-//  2. chmod the data 0400
-//  3. rename the data into place
-//  4. remove the map
-//
-// A crash in between leaves a partial file with its map, or a verified file. No
-// sync: data that a crash of the machine loses fails its sums, and is fetched
-// again.
-func (c *content) publish() error {
-	unlock, err := c.store.lockState(c.key.digest)
-	if err != nil {
-		return err
-	}
-	defer unlock()
+// drop makes chunks of a partial file a miss, in this process and in those to
+// come. If that fails half-way a chunk's sum still tells. What goes first is
+// their share in the prefix, here and on disk: the bytes that come in their
+// place must not be taken for those that were hashed.
+func (c *content) drop(f *form, chunks []int) error {
 	c.mu.Lock()
-	defer c.mu.Unlock()
-	path := c.store.partialPath(c.key.repository, c.key.digest)
-	blob := c.store.blobPath(c.key.digest)
-	if isAt(c.file, path) {
-		if err := writeFile(c.store.sumsPath(c.key.digest), encodeSums(c.key.size, c.sums), 0o400); err != nil {
-			return err
+	moved := c.form != f
+	if !moved {
+		for _, i := range chunks {
+			f.chunks.drop(i)
+			if int64(i)*chunkSize < f.prefix.reach {
+				f.prefix = newPrefix()
+			}
 		}
-		if err := c.file.Chmod(0o400); err != nil {
-			return err
-		}
-		if err := os.Rename(path, blob); err != nil {
-			return err
-		}
-		if err := os.Remove(path + ".map"); err != nil && !errors.Is(err, iofs.ErrNotExist) {
-			return err
-		}
-	} else if !isAt(c.file, blob) {
-		// Another process, which had other bytes, dropped it. These are the right
-		// ones, and stay readable through the open file.
-		c.store.opts.Logger.Debug("a verified blob was dropped by another process", "digest", c.key.digest.String())
 	}
-	mapping := c.mapping
-	c.mapping = nil
-	for i := range c.sums {
-		c.present.set(i)
-	}
-	c.missing = 0
-	c.ctime = changeTime(c.file)
-	return mapping.Close()
-}
-
-// condemn drops a blob that is not what its digest says. Those who read it get
-// an error from now on, whoever opens it next begins anew.
-func (c *content) condemn(got string) error {
-	c.store.counts.mismatches.Add(1)
-	err := fmt.Errorf("%w: it is sha256:%s", ErrMismatch, got)
-	c.store.opts.Logger.Error("blob dropped", "digest", c.key.digest.String(), "repository", c.key.repository, "error", err)
-	c.mu.Lock()
-	c.poison = err
-	file := c.file
-	c.wake()
 	c.mu.Unlock()
-	c.store.disown(c)
-	unlock, lockErr := c.store.lockState(c.key.digest)
-	if lockErr != nil {
-		return errors.Join(err, lockErr)
+	if moved {
+		return nil
 	}
-	defer unlock()
-	path := c.store.partialPath(c.key.repository, c.key.digest)
-	if isAt(file, path) {
-		// The map first: data without a map is nothing, a map without its data
-		// would speak of whatever comes in its place.
-		err = errors.Join(err, os.Remove(path+".map"), os.Remove(path))
+	if _, err := f.mapping.WriteAt(make([]byte, headerSize), 0); err != nil {
+		return err
+	}
+	for _, i := range chunks {
+		if _, err := f.mapping.WriteAt(make([]byte, recordSize), recordOffset(i)); err != nil {
+			return err
+		}
+	}
+	// It may have been cut short, and would not be taken for this blob's again.
+	info, err := f.file.Stat()
+	if err == nil && info.Size() < c.key.size {
+		err = f.file.Truncate(c.key.size)
 	}
 	return err
 }
 
-// hashAll brings SHA-256 to the end of the blob and returns it.
-func (c *content) hashAll() (string, error) {
-	for {
-		c.mu.Lock()
-		if !c.hashing {
-			break
+// removePartial removes the partial file, if it is still f, and its map: the map
+// first, since data without a map is nothing, and a map without its data would
+// speak of whatever comes in its place. A failure leaves what is damaged or
+// useless, and is found out again.
+func (c *content) removePartial(f *os.File) {
+	unlock, err := c.store.lockState(c.key.digest)
+	if err == nil {
+		defer unlock()
+		if path := c.store.partialPath(c.key.repository, c.key.digest); isAt(f, path) {
+			err = removeFiles(path+".map", path)
 		}
-		changed := c.changed
-		c.mu.Unlock()
-		<-changed
 	}
-	c.hashing = true
-	c.mu.Unlock()
-	err := c.hashUpTo(c.key.size)
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.hashing = false
-	c.wake()
 	if err != nil {
-		return "", err
+		c.store.opts.Logger.Warn("remove a partial blob", "digest", c.key.digest.String(), "error", err)
 	}
-	return hex.EncodeToString(c.digest.Sum(nil)), nil
+}
+
+// removeFiles removes files in order. One that is gone is no error.
+func removeFiles(paths ...string) error {
+	for _, path := range paths {
+		if err := os.Remove(path); err != nil && !errors.Is(err, iofs.ErrNotExist) {
+			return err
+		}
+	}
+	return nil
 }

@@ -16,11 +16,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	iofs "io/fs"
 	"log/slog"
-	"os"
 	"path/filepath"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -49,26 +46,10 @@ type Options struct {
 	ErrorTTL time.Duration
 }
 
-const (
-	// layoutVersion changes when an older program could misread the directory.
-	layoutVersion = "1\n"
-	// cacheTag marks the directory for backup programs (bford.info/cachedir).
-	cacheTag = "Signature: 8a477f597d28d172789f06886806bc55\n# The cache of ocidistfs; it may be removed when nothing uses it.\n"
-
-	ociLayout = `{"imageLayoutVersion":"1.0.0"}`
-	// An index that lists nothing: no image of it can ever lack a blob.
-	ociIndex = `{"schemaVersion":2,"manifests":[]}`
-
-	// maxFetches bounds the downloads of a store that run at once.
-	maxFetches = 32
-)
-
 // A Store is a cache directory. It is safe for concurrent use.
 type Store struct {
 	dir    string
 	opts   Options
-	lock   *os.File      // its bytes are locked to create, complete and drop blobs
-	slots  chan struct{} // one for each download that runs
 	counts counts
 
 	// Downloads run under life, not under the context of who needs them; it ends
@@ -79,6 +60,7 @@ type Store struct {
 
 	mu       sync.Mutex
 	contents map[contentKey]*content // guarded by mu
+	failed   map[contentKey]failure  // guarded by mu; of late, opened or not
 	closed   bool                    // guarded by mu
 }
 
@@ -115,69 +97,19 @@ func Open(dir string, opts Options) (*Store, error) {
 	if opts.ErrorTTL == 0 {
 		opts.ErrorTTL = time.Second
 	}
-	lock, err := prepare(dir)
+	// The process may change its directory later.
+	dir, err := filepath.Abs(dir)
+	if err == nil {
+		err = prepare(dir)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("cache directory %s: %w", dir, err)
 	}
 	life, end := context.WithCancel(context.Background())
 	return &Store{
-		dir: dir, opts: opts, lock: lock,
-		slots: make(chan struct{}, maxFetches),
-		life:  life, end: end,
-		contents: map[contentKey]*content{},
+		dir: dir, opts: opts, life: life, end: end,
+		contents: map[contentKey]*content{}, failed: map[contentKey]failure{},
 	}, nil
-}
-
-// prepare makes what a cache directory holds, and opens its lock.
-func prepare(dir string) (*os.File, error) {
-	for _, d := range []string{"", "blobs/sha256", "sums/sha256", "partial", "refs"} {
-		if err := os.MkdirAll(filepath.Join(dir, d), 0o700); err != nil {
-			return nil, err
-		}
-	}
-	if err := os.Chmod(dir, 0o700); err != nil { // one that was there may be open to all
-		return nil, err
-	}
-	version, err := os.ReadFile(filepath.Join(dir, "version"))
-	switch {
-	case errors.Is(err, iofs.ErrNotExist):
-	case err != nil:
-		return nil, err
-	case string(version) != layoutVersion:
-		return nil, fmt.Errorf("its layout has version %q, this program knows %q; use another directory or remove it",
-			strings.TrimSpace(string(version)), strings.TrimSpace(layoutVersion))
-	}
-	for name, content := range map[string]string{
-		"CACHEDIR.TAG": cacheTag, "oci-layout": ociLayout, "index.json": ociIndex, "version": layoutVersion,
-	} {
-		path := filepath.Join(dir, name)
-		if b, err := os.ReadFile(path); err == nil && string(b) == content {
-			continue
-		}
-		if err := writeFile(path, []byte(content), 0o600); err != nil {
-			return nil, err
-		}
-	}
-	return os.OpenFile(filepath.Join(dir, "lock"), os.O_RDWR|os.O_CREATE, 0o600)
-}
-
-// writeFile replaces a file so that others see the old or the new one: written
-// under another name, then renamed. It is not synced: what a crash leaves of it
-// fails its checks and is a miss.
-func writeFile(path string, b []byte, mode os.FileMode) error {
-	f, err := os.CreateTemp(filepath.Dir(path), ".new-*")
-	if err != nil {
-		return err
-	}
-	_, err = f.Write(b)
-	err = errors.Join(err, f.Chmod(mode), f.Close())
-	if err == nil {
-		err = os.Rename(f.Name(), path)
-	}
-	if err != nil {
-		_ = os.Remove(f.Name())
-	}
-	return err
 }
 
 // Close ends the downloads under way and waits for them. Readers that are open
@@ -188,7 +120,7 @@ func (s *Store) Close() error {
 	s.mu.Unlock()
 	s.end()
 	s.fetching.Wait()
-	return s.lock.Close()
+	return nil
 }
 
 // Dir is the directory.
@@ -205,32 +137,28 @@ func (s *Store) Stats() Stats {
 	}
 }
 
-func (s *Store) blobPath(d v1.Hash) string { return filepath.Join(s.dir, "blobs", "sha256", d.Hex) }
-func (s *Store) sumsPath(d v1.Hash) string { return filepath.Join(s.dir, "sums", "sha256", d.Hex) }
-func (s *Store) partialPath(repository string, d v1.Hash) string {
-	return filepath.Join(s.dir, "partial", nameOf(repository), d.Hex)
-}
-
 // acquire returns the shared state of a blob with one more reader, opening it if
-// it is not open.
+// it is not open. Opening is disk I/O: the first opens, the others wait for it,
+// and who wants another blob does not.
 func (s *Store) acquire(k contentKey, from Fetcher) (*content, error) {
 	s.mu.Lock()
-	defer s.mu.Unlock()
 	if s.closed {
+		s.mu.Unlock()
 		return nil, errClosed
 	}
-	if c, ok := s.contents[k]; ok {
-		c.readers++
-		return c, nil
-	}
-	// Opening under the mutex is disk I/O, brief but for a blob whose sums are
-	// lost; in return nobody opens a blob twice.
-	c, err := openContent(s, k, from)
-	if err != nil {
-		return nil, err
+	c, ok := s.contents[k]
+	if !ok {
+		c = newContent(s, k, from)
+		c.failure = s.failed[k]
+		s.contents[k] = c
 	}
 	c.readers++
-	s.contents[k] = c
+	s.mu.Unlock()
+	c.opened.Do(func() { c.openErr = c.open() })
+	if c.openErr != nil {
+		s.disown(c)
+		return nil, errors.Join(c.openErr, s.release(c, 1, 0))
+	}
 	return c, nil
 }
 
@@ -264,6 +192,13 @@ func (s *Store) retain(c *content) bool {
 	c.downloads++
 	s.fetching.Add(1)
 	return true
+}
+
+// abandoned says that nobody reads a content any more.
+func (s *Store) abandoned(c *content) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return c.readers == 0
 }
 
 // disown makes the next reader open the blob anew.

@@ -1,0 +1,138 @@
+package cache
+
+import (
+	"encoding/binary"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	iofs "io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+)
+
+const (
+	// layoutVersion changes when an older program could misread the directory.
+	layoutVersion = "1\n"
+	// cacheTag marks the directory for backup programs (bford.info/cachedir).
+	cacheTag = "Signature: 8a477f597d28d172789f06886806bc55\n# The cache of ocidistfs; it may be removed when nothing uses it.\n"
+
+	ociLayout = `{"imageLayoutVersion":"1.0.0"}`
+	// An index that lists nothing: no image of it can ever lack a blob.
+	ociIndex = `{"schemaVersion":2,"manifests":[]}`
+
+	// unfinished begins the names of files that are being written.
+	unfinished = ".new-"
+)
+
+func (s *Store) blobPath(d v1.Hash) string { return filepath.Join(s.dir, "blobs", "sha256", d.Hex) }
+func (s *Store) sumsPath(d v1.Hash) string { return filepath.Join(s.dir, "sums", "sha256", d.Hex) }
+func (s *Store) partialPath(repository string, d v1.Hash) string {
+	return filepath.Join(s.dir, "partial", nameOf(repository), d.Hex)
+}
+
+// prepare makes what a cache directory holds. The version goes first: a
+// directory that has something and no version is somebody else's.
+func prepare(dir string) error {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return err
+	}
+	if err := checkOurs(dir); err != nil {
+		return err
+	}
+	if err := os.Chmod(dir, 0o700); err != nil { // one that was there may be open to all
+		return err
+	}
+	for _, file := range []struct{ name, content string }{
+		{"version", layoutVersion}, {"CACHEDIR.TAG", cacheTag}, {"oci-layout", ociLayout}, {"index.json", ociIndex},
+	} {
+		path := filepath.Join(dir, file.name)
+		if b, err := os.ReadFile(path); err == nil && string(b) == file.content {
+			continue
+		}
+		if err := writeFile(path, []byte(file.content), 0o600); err != nil {
+			return err
+		}
+	}
+	for _, sub := range []string{"blobs/sha256", "sums/sha256", "partial", "refs"} {
+		if err := os.MkdirAll(filepath.Join(dir, sub), 0o700); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// checkOurs refuses a directory that is not a cache, or one that this program
+// does not know: it is about to be closed to others and filled.
+func checkOurs(dir string) error {
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return err
+	}
+	version, err := os.ReadFile(filepath.Join(dir, "version"))
+	if errors.Is(err, iofs.ErrNotExist) {
+		for _, e := range entries {
+			// What another process is about to rename, and what mkfs leaves.
+			if !strings.HasPrefix(e.Name(), unfinished) && e.Name() != "lost+found" {
+				return fmt.Errorf("it is not empty and not a cache (it has %q); use another directory", e.Name())
+			}
+		}
+		return nil
+	}
+	if err == nil && string(version) != layoutVersion {
+		err = fmt.Errorf("its layout has version %q, this program knows %q; use another directory or remove it",
+			strings.TrimSpace(string(version)), strings.TrimSpace(layoutVersion))
+	}
+	return err
+}
+
+// onDisk says of an error that it is of the cache directory. That a blob is not
+// what it should be is not.
+func (s *Store) onDisk(err error) error {
+	if errors.Is(err, ErrMismatch) {
+		return err
+	}
+	return fmt.Errorf("cache directory %s: %w", s.dir, err)
+}
+
+// lockState locks a blob's state on disk, in all processes: it is held while the
+// blob is created, completed or dropped, never while bytes are fetched. Where
+// the directory was removed it is made again.
+func (s *Store) lockState(d v1.Hash) (unlock func(), err error) {
+	b, err := hex.DecodeString(d.Hex[:16])
+	if err != nil {
+		return nil, err
+	}
+	// Two digests that begin alike wait for each other, which harms nobody.
+	at := int64(binary.BigEndian.Uint64(b) >> 2)
+	path := filepath.Join(s.dir, "lock")
+	unlock, err = lockExclusive(path, at)
+	if errors.Is(err, iofs.ErrNotExist) {
+		if err := prepare(s.dir); err != nil {
+			return nil, err
+		}
+		unlock, err = lockExclusive(path, at)
+	}
+	return unlock, err
+}
+
+// writeFile replaces a file so that others see the old or the new one: written
+// under another name, then renamed. It is not synced: what a crash leaves of it
+// fails its checks and is a miss.
+func writeFile(path string, b []byte, mode os.FileMode) error {
+	f, err := os.CreateTemp(filepath.Dir(path), unfinished+"*")
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(b)
+	err = errors.Join(err, f.Chmod(mode), f.Close())
+	if err == nil {
+		err = os.Rename(f.Name(), path)
+	}
+	if err != nil {
+		_ = os.Remove(f.Name())
+	}
+	return err
+}

@@ -1,0 +1,174 @@
+package cache
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+)
+
+// maxIdle is how many bodies in a row may end without a chunk. A stream of the
+// whole blob counts whatever came of it: each begins at the beginning.
+const maxIdle = 3
+
+var (
+	// errRangeless is a source that sent the whole blob where a range was asked
+	// for.
+	errRangeless = errors.New("the source knows no ranges")
+	// errAbandoned is a stream of a whole blob that nobody reads any more.
+	errAbandoned = errors.New("nobody reads it")
+)
+
+// A download fetches the missing chunks of a segment.
+type download struct {
+	*content
+	seg  *segment
+	idle int // bodies in a row that brought nothing
+}
+
+// run fetches until nothing is missing. A panic in a Fetcher is an error of the
+// download.
+func (d *download) run(ctx context.Context) (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("panic: %v", p)
+		}
+	}()
+	for range maxHeals {
+		switch err := d.once(ctx); {
+		case errors.Is(err, errMoved):
+		case errors.Is(err, errYielded):
+			return nil
+		case errors.Is(err, errRangeless):
+			if !d.takeAll(d.seg) {
+				return nil
+			}
+		default:
+			return err
+		}
+	}
+	return d.store.onDisk(errUnsound)
+}
+
+// once leases the segment and fetches what is missing of it.
+func (d *download) once(ctx context.Context) error {
+	f, unlock, err := d.lease(ctx, d.seg)
+	if err != nil {
+		return err
+	}
+	defer unlock() // whatever happens, a panic included: other processes wait for it
+	return d.fill(ctx, f)
+}
+
+// fill fetches what is missing of a form that was leased.
+func (d *download) fill(ctx context.Context, f *form) error {
+	var last error
+	for {
+		if err := d.settle(ctx, f); err != nil {
+			return err
+		}
+		run, ok := d.remaining(f)
+		if !ok {
+			return nil
+		}
+		if d.idle >= maxIdle {
+			if last == nil {
+				last = fmt.Errorf("%w: it ends before its %d bytes", ErrMismatch, d.key.size)
+			}
+			return last
+		}
+		progress, err := d.stream(ctx, f, run)
+		switch {
+		case errors.Is(err, errAbandoned):
+			return nil
+		case ctx.Err() != nil:
+			return errClosed
+		case errors.Is(err, errMoved), errors.Is(err, errRangeless), errors.Is(err, errUnkept):
+			return err
+		case !progress && err != nil && !errors.Is(err, io.ErrUnexpectedEOF):
+			return err
+		case progress && !d.seg.all:
+			d.idle = 0 // whatever ended it, go on where it ended
+		default:
+			d.idle++
+		}
+		last = err
+	}
+}
+
+// remaining returns the first run of the segment that is still missing. Chunks
+// that only wait for the digest to be checked are not.
+func (d *download) remaining(f *form) (span, bool) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.sealing {
+		return span{}, false
+	}
+	from, missing := f.chunks.firstMissing(d.seg.span)
+	if !missing {
+		return span{}, false
+	}
+	to := from
+	for to < d.seg.to && (d.seg.all || !f.chunks.has(to)) {
+		to++
+	}
+	return span{from, to}, true
+}
+
+// stream asks for a run and stores what comes. progress says whether a chunk
+// came that was missing. A body that ends early is io.ErrUnexpectedEOF, or no
+// error where its sender said so.
+func (d *download) stream(ctx context.Context, f *form, run span) (progress bool, err error) {
+	off, end := run.bytes(d.key.size)
+	body, start, err := d.from.BlobRange(ctx, d.key.digest, off, end-off)
+	if err != nil {
+		return false, err
+	}
+	defer func() { _ = body.Close() }() // all that is needed was read, or its error is known
+	if start != off {
+		if start != 0 {
+			return false, fmt.Errorf("%w: asked for bytes at %d, got those at %d", ErrMismatch, off, start)
+		}
+		if !d.seg.all {
+			return false, errRangeless
+		}
+		off = 0
+	}
+	return d.storeBody(ctx, f, body, off, end-off)
+}
+
+// storeBody reads n bytes that belong at off, which is where a chunk begins, and
+// stores each chunk as soon as it is complete.
+func (d *download) storeBody(ctx context.Context, f *form, body io.Reader, off, n int64) (progress bool, err error) {
+	buffer := buffers.Get().(*[]byte)
+	defer buffers.Put(buffer)
+	b, have := *buffer, 0
+	body = io.LimitReader(body, n)
+	for {
+		if d.seg.all && d.store.abandoned(d.content) {
+			return progress, errAbandoned
+		}
+		m, readErr := body.Read(b[have:])
+		d.store.counts.fetched.Add(int64(m))
+		have += m
+		full := have / chunkSize * chunkSize
+		if off+int64(have) == d.key.size {
+			full = have
+		}
+		if full > 0 {
+			fresh, err := d.put(ctx, f, b[:full], off)
+			progress = progress || fresh
+			if err != nil {
+				return progress, err
+			}
+			off += int64(full)
+			have = copy(b, b[full:have])
+		}
+		if readErr == io.EOF {
+			return progress, nil
+		}
+		if readErr != nil {
+			return progress, readErr
+		}
+	}
+}

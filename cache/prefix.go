@@ -1,0 +1,177 @@
+package cache
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/binary"
+	"encoding/hex"
+	"hash"
+	"hash/crc32"
+)
+
+// hashAhead is how much of the beginning has to be there before it is worth
+// waking the hasher.
+const hashAhead = 1 << 20
+
+// A prefix is the SHA-256 over the beginning of a partial blob. When a chunk
+// that it covers is found damaged another takes its place: what comes instead
+// may differ from what was hashed.
+type prefix struct {
+	digest hash.Hash // for whoever set content.hashing
+	hashed int64     // bytes it covers, whole chunks; guarded by content.mu
+	reach  int64     // bytes it will cover in a moment; guarded by content.mu
+	sums   uint32    // CRC32C of the CRC32Cs of what it covers; guarded by content.mu
+}
+
+func newPrefix() *prefix { return &prefix{digest: sha256.New()} }
+
+// addSums adds the sums of a span to the sum over those before.
+func addSums(crc uint32, t *table, s span) uint32 {
+	var b []byte
+	for i := s.from; i < s.to; i++ {
+		b = binary.BigEndian.AppendUint32(b, t.sum(i))
+		if len(b) >= 4*pageChunks || i == s.to-1 {
+			crc, b = crc32.Update(crc, castagnoli, b), b[:0]
+		}
+	}
+	return crc
+}
+
+// hashPrefix starts hashing what has come of the blob's beginning, if that is
+// worth it and nobody is at it: beside the download, off the readers' path. c.mu
+// is held.
+func (c *content) hashPrefix(ctx context.Context, f *form) {
+	if c.hashing || c.sealing {
+		return
+	}
+	end := c.contiguous(f)
+	if end-f.prefix.hashed < hashAhead || !c.store.retain(c) {
+		return
+	}
+	c.hashing = true
+	go func() {
+		defer c.store.fetching.Done()
+		// An error is for the one who needs the digest; he will have it too.
+		if c.hashUpTo(ctx, f, end) == nil {
+			c.savePrefix(f)
+		}
+		c.mu.Lock()
+		c.hashing = false
+		c.wake()
+		c.mu.Unlock()
+		_ = c.store.release(c, 0, 1) // closes files of which every write was checked
+	}()
+}
+
+// contiguous is how many bytes of the blob's beginning are there. c.mu is held.
+func (c *content) contiguous(f *form) int64 {
+	i := chunksOf(f.prefix.hashed)
+	for i < f.chunks.n && f.chunks.has(i) {
+		i++
+	}
+	_, end := span{0, i}.bytes(c.key.size)
+	return end
+}
+
+// hashUpTo adds the bytes up to end to the prefix. c.hashing is set by the
+// caller. Each chunk is checked first: a damaged one must not be taken for the
+// registry's fault. It is dropped then, and the error is errMoved.
+func (c *content) hashUpTo(ctx context.Context, f *form, end int64) error {
+	buffer := buffers.Get().(*[]byte)
+	defer buffers.Put(buffer)
+	var sums [bufferChunks]uint32
+	for {
+		c.mu.Lock()
+		p := f.prefix
+		at := p.hashed
+		first := chunksOf(at)
+		s := span{first, min(chunksOf(end), first+bufferChunks)}
+		for i := s.from; i < s.to; i++ {
+			sums[i-s.from] = f.chunks.sum(i)
+		}
+		_, to := s.bytes(c.key.size)
+		p.reach = max(at, to)
+		moved := c.form != f
+		c.mu.Unlock()
+		if moved {
+			return errMoved
+		}
+		if at >= end {
+			return nil
+		}
+		if ctx.Err() != nil {
+			return errClosed
+		}
+		b := (*buffer)[:to-at]
+		n, err := f.file.ReadAt(b, at)
+		if damaged := damagedChunks(b, n, s, c.key.size, sums[:]); len(damaged) > 0 {
+			c.mu.Lock()
+			p.reach = at
+			c.mu.Unlock()
+			if err := c.heal(f, damaged, err); err != nil {
+				return err
+			}
+			return errMoved
+		}
+		p.digest.Write(b)
+		c.mu.Lock()
+		moved = c.form != f || f.prefix != p
+		if !moved {
+			p.hashed = to
+			p.sums = addSums(p.sums, f.chunks, s)
+		}
+		c.mu.Unlock()
+		if moved {
+			return errMoved
+		}
+	}
+}
+
+// savePrefix keeps the prefix in the map for whoever goes on after this process.
+// c.hashing is set by the caller. That it fails costs time later, nothing else.
+func (c *content) savePrefix(f *form) {
+	c.mu.Lock()
+	p := f.prefix
+	b, err := encodeHeader(c.key.size, p)
+	c.mu.Unlock()
+	if err != nil {
+		return
+	}
+	_, _ = f.mapping.WriteAt(b, 0)
+	c.mu.Lock()
+	moved := f.prefix != p
+	c.mu.Unlock()
+	if moved {
+		// A chunk was dropped in between, and the header as well, but before this.
+		_, _ = f.mapping.WriteAt(make([]byte, headerSize), 0)
+	}
+}
+
+// hashAll brings the prefix to the end of the blob and returns its digest.
+func (c *content) hashAll(ctx context.Context, f *form) (string, error) {
+	c.mu.Lock()
+	for c.hashing {
+		changed := c.changed
+		c.mu.Unlock()
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return "", errClosed
+		}
+		c.mu.Lock()
+	}
+	c.hashing = true
+	c.mu.Unlock()
+	err := c.hashUpTo(ctx, f, c.key.size)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.hashing = false
+	c.wake()
+	if err == nil && f.prefix.hashed < c.key.size {
+		err = errMoved // it was begun again since
+	}
+	if err != nil {
+		return "", err
+	}
+	return hex.EncodeToString(f.prefix.digest.Sum(nil)), nil
+}

@@ -1,0 +1,87 @@
+package cache
+
+import (
+	"context"
+	"errors"
+	"io"
+	"testing"
+	"time"
+)
+
+func TestPrefetch(t *testing.T) {
+	from, d := newSource(20 << 20)
+	s := openStore(t, t.TempDir())
+	r := openBlob(t, s, d, 20<<20, from)
+	r.Prefetch(0, 20<<20)
+	mustRead(t, r, from.content)
+	requests, sent := from.counts()
+	if requests > 5 || sent != 20<<20 {
+		t.Errorf("%d requests for %d bytes, want few for %d", requests, sent, 20<<20)
+	}
+}
+
+// TestPrefetchBeyondTheQueue asks ahead for more than is remembered: what is
+// forgotten is fetched when it is read.
+func TestPrefetchBeyondTheQueue(t *testing.T) {
+	const size = 4 * maxQueue * chunkSize
+	from, d := newSource(size)
+	blocked := newGate()
+	defer blocked.pass()
+	from.serve = func(_ int, body io.Reader) (io.Reader, error) {
+		return io.MultiReader(blocked, body), nil
+	}
+	r := openBlob(t, openStore(t, t.TempDir()), d, size, from)
+	for off := int64(0); off < size; off += 2 * chunkSize { // never two in a row
+		r.Prefetch(off, chunkSize)
+	}
+	if n := len(r.content.queue); n > maxQueue {
+		t.Errorf("%d spans are queued, want at most %d", n, maxQueue)
+	}
+	blocked.pass()
+	mustRead(t, r, from.content)
+	if _, sent := from.counts(); sent != size {
+		t.Errorf("%d bytes fetched of %d", sent, size)
+	}
+}
+
+// TestSilentSourceStopsNoOther has more readers hang on one registry than any
+// bound on downloads there may be.
+func TestSilentSourceStopsNoOther(t *testing.T) {
+	const size = 1 << 20
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	asked := make(chan struct{}, size/chunkSize)
+	silent := fetch(func(ctx context.Context, _, _ int64) (io.Reader, int64, error) {
+		asked <- struct{}{}
+		<-ctx.Done()
+		return nil, 0, ctx.Err()
+	})
+	from, d := newSource(size)
+	s := openStore(t, t.TempDir())
+	hung := openBlobOf(t, s, "silent.example.com/a", d, size, silent)
+	for i := range int64(size / chunkSize) {
+		go func() { _, _ = hung.ReadAt(ctx, make([]byte, 1), i*chunkSize) }()
+	}
+	for range size / chunkSize {
+		<-asked // all of them are under way
+	}
+	mustRead(t, openBlob(t, s, d, size, from), from.content)
+}
+
+// TestPrefetchDoesNotStorm asks ahead again and again of a source that fails.
+func TestPrefetchDoesNotStorm(t *testing.T) {
+	from, d := newSource(1 << 20)
+	from.serve = func(int, io.Reader) (io.Reader, error) { return nil, errors.New("broken") }
+	now := time.Now()
+	s := openStoreWith(t, t.TempDir(), Options{Now: func() time.Time { return now }})
+	r := openBlob(t, s, d, 1<<20, from)
+	for range 100 {
+		r.Prefetch(0, 1<<20)
+		if _, err := r.ReadAt(t.Context(), make([]byte, 1), 0); err == nil {
+			t.Fatal("no error")
+		}
+	}
+	if requests, _ := from.counts(); requests > 2 {
+		t.Errorf("%d requests within the time a failure is remembered", requests)
+	}
+}

@@ -1,0 +1,105 @@
+package cache
+
+import (
+	"errors"
+	"os"
+	"strings"
+	"testing"
+	"time"
+)
+
+// TestDamageWhileOpen damages files below readers that have read all of them.
+func TestDamageWhileOpen(t *testing.T) {
+	const size = 20 * chunkSize
+	for name, c := range map[string]struct {
+		part    int64 // what is fetched before the damage
+		damage  func(path string)
+		fetched int64 // after it
+	}{
+		"flipped, whole":     {size, func(p string) { edit(t, p, flip(7)) }, size},
+		"truncated, whole":   {size, func(p string) { edit(t, p, func(b []byte) []byte { return b[:size/2] }) }, size},
+		"flipped, partial":   {size / 2, func(p string) { edit(t, p, flip(chunkSize)) }, size/2 + chunkSize},
+		"truncated, partial": {size / 2, func(p string) { edit(t, p, func(b []byte) []byte { return b[:chunkSize+1] }) }, size - chunkSize},
+	} {
+		t.Run(name, func(t *testing.T) {
+			from, d := newSource(size)
+			s := openStore(t, t.TempDir())
+			r, other := openBlob(t, s, d, size, from), openBlob(t, s, d, size, from)
+			for range 2 { // so that what may be checked once has been
+				mustReadAt(t, r, from.content, 0, c.part)
+			}
+			path := s.blobPath(d)
+			if c.part < size {
+				path = s.partialPath(testRepository, d)
+			}
+			_, before := from.counts()
+			c.damage(path)
+			mustRead(t, r, from.content)
+			mustRead(t, other, from.content)
+			if _, sent := from.counts(); sent-before != c.fetched {
+				t.Errorf("%d bytes fetched after the damage, want %d", sent-before, c.fetched)
+			}
+			if b, err := os.ReadFile(s.blobPath(d)); err != nil || digestOf(b) != d {
+				t.Errorf("the file is not healed: %v", err)
+			}
+		})
+	}
+}
+
+// TestChangeTimeMayLie has a file changed so soon after it was checked that a
+// coarse clock gives both the same time.
+func TestChangeTimeMayLie(t *testing.T) {
+	const size = 2 * chunkSize
+	from, d := newSource(size)
+	now := time.Now()
+	s := openStoreWith(t, t.TempDir(), Options{Now: func() time.Time { return now }})
+	r := openBlob(t, s, d, size, from)
+	checked := func() bool {
+		mustRead(t, r, from.content)
+		c := r.content
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		return c.form.chunks.checked(span{0, 2})
+	}
+	mustRead(t, r, from.content)
+	if checked() {
+		t.Error("its change time is trusted at once")
+	}
+	now = now.Add(time.Hour)
+	if !checked() {
+		t.Error("its change time is not trusted after an hour")
+	}
+	edit(t, s.blobPath(d), func(b []byte) []byte { return b }) // touched
+	mustRead(t, r, from.content)
+	if !checked() {
+		t.Error("a new change time is never trusted")
+	}
+	if _, sent := from.counts(); sent != size {
+		t.Error("it was fetched again")
+	}
+}
+
+// TestUnsoundDisk has one that takes everything and gives nothing back: an error
+// that names it, after few requests.
+func TestUnsoundDisk(t *testing.T) {
+	const size = 4 * chunkSize
+	from, d := newSource(size)
+	s := openStore(t, t.TempDir())
+	r := openBlob(t, s, d, size, from)
+	only, err := os.OpenFile(s.partialPath(testRepository, d), os.O_WRONLY, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := r.content
+	c.mu.Lock()
+	_ = c.form.file.Close()
+	c.form.file = only
+	c.mu.Unlock()
+	_, err = r.ReadAt(t.Context(), make([]byte, 1), 0)
+	if !errors.Is(err, errUnsound) || !strings.Contains(err.Error(), s.Dir()) {
+		t.Errorf("error %v, want one that says %s is unsound", err, s.Dir())
+	}
+	if requests, _ := from.counts(); requests > maxHeals+1 {
+		t.Errorf("%d requests", requests)
+	}
+}
