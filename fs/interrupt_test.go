@@ -1,8 +1,12 @@
+//go:build linux
+
 package fs
 
 import (
+	"errors"
 	"fmt"
 	"io"
+	"net/http"
 	"os/exec"
 	"strings"
 	"syscall"
@@ -62,7 +66,7 @@ func TestFatalSignalEndsReader(t *testing.T) {
 			}
 			err := c.Wait()
 			var exit *exec.ExitError
-			if ok := asExit(err, &exit); !ok || exit.Sys().(syscall.WaitStatus).Signal() != signal {
+			if !errors.As(err, &exit) || exit.Sys().(syscall.WaitStatus).Signal() != signal {
 				t.Errorf("cp ended with %v, want %v", err, signal)
 			}
 			// The limit is generous for a busy machine; a reader that ignores signals
@@ -76,7 +80,7 @@ func TestFatalSignalEndsReader(t *testing.T) {
 
 // announce says on a channel that a request has come, and then does as f.
 func announce(came chan<- struct{}, f registrytest.Fault) registrytest.Fault {
-	return func(w responseWriter, r *request, req registrytest.Request, next handlerFunc) {
+	return func(w http.ResponseWriter, r *http.Request, req registrytest.Request, next http.HandlerFunc) {
 		came <- struct{}{}
 		f(w, r, req, next)
 	}
@@ -120,7 +124,7 @@ func TestSilentRegistryStopsNobody(t *testing.T) {
 	m.registry.Push(t, "good", "1", registrytest.Image(t, registrytest.ImageSpec{Layers: []int64{1 << 20}, Seed: 1}))
 	waiting := make(chan struct{}, 1000)
 	silent := announce(waiting, m.registry.Silent())
-	m.registry.Break(registrytest.Only(registrytest.Manifest, func(w responseWriter, r *request, req registrytest.Request, next handlerFunc) {
+	m.registry.Break(registrytest.Only(registrytest.Manifest, func(w http.ResponseWriter, r *http.Request, req registrytest.Request, next http.HandlerFunc) {
 		if strings.HasPrefix(req.Repository, "silent") {
 			silent(w, r, req, next)
 			return
