@@ -10,7 +10,6 @@ import (
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 
 	"github.com/ocidistfs/ocidistfs/cache"
-	"github.com/ocidistfs/ocidistfs/fs/imagetar"
 	"github.com/ocidistfs/ocidistfs/fs/tree"
 	"github.com/ocidistfs/ocidistfs/registry"
 )
@@ -18,7 +17,7 @@ import (
 // An image is what is pulled, through the cache or without it.
 type image struct {
 	referenced, resolved manifest
-	archive              *imagetar.Archive
+	size                 int64 // of the archive, in bytes
 	// write copies the archive from its beginning to its end.
 	write   func(ctx context.Context, w io.Writer) error
 	release func()
@@ -66,7 +65,7 @@ func imageOf(ctx context.Context, t *tree.Tree, ref registry.Reference) (image, 
 	return image{
 		referenced: manifest{i.Manifest().Digest, i.Manifest().Bytes},
 		resolved:   manifest{resolved.Digest, resolved.Bytes},
-		archive:    archive,
+		size:       archive.Size(),
 		write: func(ctx context.Context, w io.Writer) (err error) {
 			tar, err := i.OpenTar(ctx)
 			if err != nil {
@@ -111,7 +110,7 @@ func streamedImage(ctx context.Context, client *registry.Client, repo *registry.
 	return image{
 		referenced: manifest{referenced.Descriptor.Digest, referenced.Bytes},
 		resolved:   manifest{resolved.Descriptor.Digest, resolved.Bytes},
-		archive:    archive,
+		size:       archive.Size(),
 		write: func(ctx context.Context, w io.Writer) error {
 			return archive.Write(ctx, w, func(ctx context.Context, w io.Writer, d v1.Descriptor) error {
 				return cache.Stream(ctx, w, d.Digest, d.Size, tree.Source(client, repo, d))

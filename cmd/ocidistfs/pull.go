@@ -82,7 +82,7 @@ func (p *pull) run(ctx context.Context, s streams) error {
 		return err
 	}
 	began := time.Now()
-	meter := newProgress(s.err, img.archive.Size(), p.ref.String())
+	meter := newProgress(s.err, img.size, p.ref.String())
 	if p.path == "-" {
 		err = img.write(ctx, io.MultiWriter(s.out, meter))
 	} else {
@@ -93,7 +93,7 @@ func (p *pull) run(ctx context.Context, s streams) error {
 		return err
 	}
 	if !meter.shown() {
-		fmt.Fprintf(s.err, "pulled %s: %d bytes in %.1f s\n", p.ref, img.archive.Size(), time.Since(began).Seconds())
+		fmt.Fprintf(s.err, "pulled %s: %d bytes in %.1f s\n", p.ref, img.size, time.Since(began).Seconds())
 	}
 	return nil
 }
