@@ -98,7 +98,7 @@ func walk(ctx context.Context, out io.Writer, work, repository string) error {
 		{"Copying image.tar is pulling the image; docker load takes it:", "cp tags/1.0/image.tar $WORK/hello.tar; ls -l $WORK/hello.tar"},
 		{"It is a tarball, and can be looked into in place:", "tar tvf tags/1.0/image.tar"},
 		{"The mount is read-only:", "rm -f tags/1.0/digest || true"},
-		{"What goes wrong is said in words:", "ls ../../../localhost:1/some/image/tags || cat ../../../.ocidistfs/errors"},
+		{"What goes wrong is said in words:", "ls ../../../127.0.0.1:1/some/image/tags || cat ../../../.ocidistfs/errors"},
 	} {
 		if _, err := fmt.Fprintf(out, "\n# %s\n$ %s\n", step.what, step.command); err != nil {
 			return err
