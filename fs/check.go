@@ -81,11 +81,12 @@ func resolveParent(path string) (string, error) {
 
 // isStale says whether the process behind a mount is gone. While it is going, the
 // kernel ends what is under way there (ECONNABORTED, or EIO) and then says so
-// (ENOTCONN).
+// (ENOTCONN). The file that is looked at is one whose attributes the kernel never
+// remembers: those of the root it would go on to tell.
 func isStale(path string) bool {
 	for patience := 50; ; patience-- {
 		err := within(func() error {
-			_, err := os.Lstat(path)
+			_, err := os.Lstat(filepath.Join(path, statusName, statusFileName))
 			return err
 		})
 		switch {

@@ -15,6 +15,12 @@ import (
 // looked up, and is not listed.
 const statusName = ".ocidistfs"
 
+// The files in it.
+const (
+	errorsFileName = "errors"
+	statusFileName = "status.json"
+)
+
 // The inode numbers of what only this package shows. The tree's are hashes, so
 // that small numbers are free.
 const (
@@ -47,10 +53,10 @@ func newStatusDir(m *mount) statusDir {
 	started := time.Now()
 	return statusDir{
 		started: started,
-		order:   []string{"errors", "status.json"},
+		order:   []string{errorsFileName, statusFileName},
 		files: map[string]madeFile{
-			"errors": {errorsIno, m.errors.text},
-			"status.json": {statusFileIno, func() []byte {
+			errorsFileName: {errorsIno, m.errors.text},
+			statusFileName: {statusFileIno, func() []byte {
 				status := struct {
 					Mount  any        `json:"mount,omitempty"`
 					Errors []logEntry `json:"errors"`

@@ -116,6 +116,10 @@ func checkSystem(allowOther bool) error {
 	if _, err := exec.LookPath("fusermount3"); err != nil {
 		return errors.New("fusermount3 is missing, which lets others than root mount: install the package fuse3, or run as root")
 	}
+	// fusermount3 opens it as the user, and its reason would go unheard.
+	if err := unix.Access("/dev/fuse", unix.R_OK|unix.W_OK); err != nil {
+		return errors.New("/dev/fuse is not open to you: its mode should be 0666 (chmod 666 /dev/fuse), or run as root")
+	}
 	if !allowOther {
 		return nil
 	}
