@@ -7,7 +7,7 @@ LDFLAGS  := -s -w -X main.version=$(VERSION)
 BUILD    := CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)'
 
 .DEFAULT_GOAL := build
-.PHONY: build test race single demo lint fuzz cross help clean
+.PHONY: build test race single user demo lint fuzz cross help clean
 
 build: ## build dist/ocidistfs
 	$(BUILD) -o dist/ocidistfs ./cmd/ocidistfs
@@ -21,6 +21,9 @@ race: ## run the tests with the race detector (needs a C compiler)
 
 single: ## run the tests on one processor
 	CGO_ENABLED=0 GOMAXPROCS=1 $(GO) test -count=1 -timeout 15m ./...
+
+user: ## run the tests of mounts by others than root (needs fuse3)
+	CGO_ENABLED=0 OCIDISTFS_TEST_USER=1 $(GO) test -count=1 -timeout 5m -run TestOrdinaryUser ./cmd/ocidistfs
 
 demo: build ## mount a small registry of its own and walk through it
 	./dist/ocidistfs demo
