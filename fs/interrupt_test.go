@@ -71,8 +71,10 @@ func TestFatalSignalEndsReader(t *testing.T) {
 			}
 			// The limit is generous for a busy machine; a reader that ignores signals
 			// would wait for half a minute.
-			if took := time.Since(began); took > 5*time.Second {
-				t.Errorf("cp was gone after %v", took)
+			took := time.Since(began)
+			t.Logf("cp was gone after %v", took)
+			if took > 5*time.Second {
+				t.Error("that is not at once")
 			}
 		})
 	}
