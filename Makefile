@@ -7,7 +7,7 @@ LDFLAGS  := -s -w -X main.version=$(VERSION)
 BUILD    := CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)'
 
 .DEFAULT_GOAL := build
-.PHONY: build test race single user demo lint fuzz cross help clean
+.PHONY: build test race single user interop demo lint fuzz cross help clean
 
 build: ## build dist/ocidistfs
 	$(BUILD) -o dist/ocidistfs ./cmd/ocidistfs
@@ -24,6 +24,16 @@ single: ## run the tests on one processor
 
 user: ## run the tests of mounts by others than root (needs fuse3)
 	CGO_ENABLED=0 OCIDISTFS_TEST_USER=1 $(GO) test -count=1 -timeout 5m -run TestOrdinaryUser ./cmd/ocidistfs
+
+# What internal/interop needs of Debian; Go programs are pinned in internal/loaders.
+LOADERS := docker.io podman containerd runc skopeo umoci busybox-static libarchive-tools python3
+
+interop: ## give image.tar to all that load images (installed, on Debian), print what they keep
+	@if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && ! dpkg -s $(LOADERS) >/dev/null 2>&1; then \
+		apt-get update -qq; \
+		DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $(LOADERS) >/dev/null || echo "not all is installed"; \
+	fi
+	OCIDISTFS_INTEROP=1 CGO_ENABLED=0 $(GO) test -count=1 -v -timeout 20m ./internal/interop
 
 demo: build ## mount a small registry of its own and walk through it
 	./dist/ocidistfs demo
