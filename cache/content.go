@@ -90,6 +90,13 @@ func (c *content) close() error {
 
 // need waits until the chunks of a span may be read, and returns a view of them.
 // What is missing is fetched, before what is only wanted ahead.
+//
+// Where chunks were lost that a reader may have had, he does not come for them
+// again, and his last chunk would not be the one that completes the blob. So
+// once only such are missing, nothing is handed out before the blob is whole
+// again and has its digest. Of a blob that was whole that is so from the moment
+// it was damaged: who opened it was told that all of it is verified, and a
+// kernel may keep its pages.
 func (c *content) need(ctx context.Context, s span) (view, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -101,7 +108,11 @@ func (c *content) need(ctx context.Context, s span) (view, error) {
 		if c.form == nil {
 			return view{}, os.ErrClosed
 		}
-		i, missing := c.form.chunks.firstMissing(s)
+		wanted := s
+		if !c.form.whole && c.form.chunks.allRead() {
+			wanted = span{0, c.form.chunks.n}
+		}
+		i, missing := c.form.chunks.firstMissing(wanted)
 		if !missing {
 			return newView(c.form, s), nil
 		}
@@ -109,7 +120,12 @@ func (c *content) need(ctx context.Context, s span) (view, error) {
 			if c.failures != seen || c.failure.stands(c.store.opts.Now()) {
 				return view{}, c.failure.err
 			}
-			if err := c.start(s); err != nil {
+			if wanted != s {
+				// No more at once than is fetched ahead of a reader.
+				c.queue = append(c.queue[:0], span{i, wanted.to})
+				wanted = span{i, min(i+maxSegment, wanted.to)}
+			}
+			if err := c.start(wanted); err != nil {
 				return view{}, err
 			}
 		}

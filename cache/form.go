@@ -54,6 +54,7 @@ func (c *content) replace(old, f *form) error {
 	c.mu.Lock()
 	unused := f
 	if c.form == old && old != nil {
+		f.chunks.inherit(old.chunks)
 		c.form, unused = f, old
 		c.wake()
 	}

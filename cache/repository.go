@@ -3,6 +3,8 @@ package cache
 import (
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
+	iofs "io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -30,6 +32,9 @@ func (s *Store) Repository(name string) *Repository {
 // Repositories lists the repositories that anything is known of.
 func (s *Store) Repositories() ([]string, error) {
 	entries, err := os.ReadDir(filepath.Join(s.dir, "refs"))
+	if errors.Is(err, iofs.ErrNotExist) {
+		return nil, nil // the directory was removed; it is made again by whoever writes
+	}
 	if err != nil {
 		return nil, err
 	}

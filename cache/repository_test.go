@@ -35,6 +35,12 @@ func TestRepositories(t *testing.T) {
 	if names, err := s.Repositories(); err != nil || !slices.Equal(names, want) {
 		t.Errorf("the name is not healed: %v, %v", names, err)
 	}
+	if err := os.RemoveAll(s.Dir()); err != nil {
+		t.Fatal(err)
+	}
+	if names, err := s.Repositories(); err != nil || len(names) != 0 {
+		t.Errorf("a directory that was removed has repositories %v, %v", names, err)
+	}
 }
 
 func TestManifests(t *testing.T) {

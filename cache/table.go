@@ -9,6 +9,7 @@ const pageChunks = 1024
 type table struct {
 	n       int // chunks of the blob
 	missing int // of those, the ones that may not be read
+	lost    int // of those, the ones that readers may have had before
 	held    int // a chunk that is on disk and waits for the digest, or -1
 	pages   []*page
 }
@@ -16,6 +17,7 @@ type table struct {
 type page struct {
 	present [pageChunks / 64]uint64 // chunks that may be read
 	checked [pageChunks / 64]uint64 // of those, the ones known to match their sum
+	lost    [pageChunks / 64]uint64 // chunks that were there and are missing
 	sums    [pageChunks]uint32
 }
 
@@ -48,6 +50,10 @@ func (t *table) add(i int, crc uint32) {
 	p.sums[at] = crc
 	p.present[at/64] |= 1 << (at % 64)
 	t.missing--
+	if p.lost[at/64]&(1<<(at%64)) != 0 {
+		p.lost[at/64] &^= 1 << (at % 64)
+		t.lost--
+	}
 	if t.held == i {
 		t.held = -1
 	}
@@ -72,6 +78,36 @@ func (t *table) drop(i int) {
 	p.present[at/64] &^= 1 << (at % 64)
 	p.checked[at/64] &^= 1 << (at % 64)
 	t.missing++
+	t.lose(i)
+}
+
+// lose takes note that readers may have had chunk i, which is missing.
+func (t *table) lose(i int) {
+	p, at := t.page(i)
+	if p.lost[at/64]&(1<<(at%64)) == 0 {
+		p.lost[at/64] |= 1 << (at % 64)
+		t.lost++
+	}
+}
+
+// wasRead says whether readers may have had chunk i, now or before.
+func (t *table) wasRead(i int) bool {
+	p := t.pages[i/pageChunks]
+	return p != nil && (p.present[i%pageChunks/64]|p.lost[i%pageChunks/64])&(1<<(i%64)) != 0
+}
+
+// allRead says whether, in a blob that is not whole, nothing is missing but what
+// readers may have had before: the rest, with what they had, is all of it.
+func (t *table) allRead() bool { return t.lost > 0 && t.lost == t.missing }
+
+// inherit takes over from the table of an earlier form what readers may have had
+// of it.
+func (t *table) inherit(before *table) {
+	for i := range min(t.n, before.n) {
+		if before.wasRead(i) && !t.has(i) {
+			t.lose(i)
+		}
+	}
 }
 
 // fill makes all that is missing readable.

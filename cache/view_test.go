@@ -1,11 +1,14 @@
 package cache
 
 import (
+	"bytes"
 	"errors"
 	"os"
 	"strings"
 	"testing"
 	"time"
+
+	v1 "github.com/google/go-containerregistry/pkg/v1"
 )
 
 // TestDamageWhileOpen damages files below readers that have read all of them.
@@ -101,5 +104,54 @@ func TestUnsoundDisk(t *testing.T) {
 	}
 	if requests, _ := from.counts(); requests > maxHeals+1 {
 		t.Errorf("%d requests", requests)
+	}
+}
+
+// TestLostIsNotForgotten has a reader half-way through a blob when what he read
+// is lost, and a source that has begun to lie: he does not come for it again, and
+// must all the same not get to the end of bytes without the digest.
+func TestLostIsNotForgotten(t *testing.T) {
+	const size, half = 64 * bufferChunks * chunkSize, 32 * bufferChunks * chunkSize
+	for name, c := range map[string]struct {
+		whole bool
+		lose  func(s *Store, d v1.Hash)
+	}{
+		"a whole blob is damaged": {true, func(s *Store, d v1.Hash) { edit(t, s.blobPath(d), flip(half)) }},
+		"what is there of a partial one is damaged": {false, func(s *Store, d v1.Hash) {
+			edit(t, s.partialPath(testRepository, d), flip(chunkSize))
+		}},
+		"the directory of a partial one is removed": {false, func(s *Store, _ v1.Hash) {
+			if err := os.RemoveAll(s.dir); err != nil {
+				t.Error(err)
+			}
+		}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			from, d := newSource(size)
+			s := openStore(t, t.TempDir())
+			r := openBlob(t, s, d, size, from)
+			if c.whole {
+				mustRead(t, r, from.content)
+			}
+			mustReadAt(t, r, from.content, 0, half)
+			s.fetching.Wait()
+			right := from.content
+			from.content = flip(size - 1)(bytes.Clone(right))
+			c.lose(s, d)
+			if !c.whole {
+				// Somebody else finds out, and waits for what he wants.
+				_, _ = r.ReadAt(t.Context(), make([]byte, chunkSize), chunkSize)
+			}
+			p := make([]byte, bufferChunks*chunkSize)
+			for off := int64(half); off < size; off += int64(len(p)) {
+				if _, err := r.ReadAt(t.Context(), p, off); err != nil {
+					if !errors.Is(err, ErrMismatch) {
+						t.Errorf("at %d: %v, want ErrMismatch", off, err)
+					}
+					return
+				}
+			}
+			t.Error("the reader got to the end of a blob that is not what its digest says")
+		})
 	}
 }

@@ -31,8 +31,7 @@ func Check(mountpoint string, allowOther bool, outside ...string) error {
 	if err != nil {
 		return err
 	}
-	// The parent is resolved, not the mountpoint: a stale one resolves to nothing.
-	path, err := resolveParent(absolute)
+	path, err := resolveLinks(absolute, maxLinks)
 	if err != nil {
 		return fmt.Errorf("mountpoint %s: %w", mountpoint, err)
 	}
@@ -52,6 +51,9 @@ func Check(mountpoint string, allowOther bool, outside ...string) error {
 	if err := within(func() error { return emptyDir(path) }); err != nil {
 		return fmt.Errorf("mountpoint %s: %w", mountpoint, err)
 	}
+	if err := mayMountAt(path); err != nil {
+		return fmt.Errorf("mountpoint %s: %w", mountpoint, err)
+	}
 	for _, dir := range outside {
 		below, err := isBelow(dir, path)
 		if err != nil {
@@ -64,7 +66,12 @@ func Check(mountpoint string, allowOther bool, outside ...string) error {
 	return nil
 }
 
-func resolveParent(path string) (string, error) {
+// maxLinks is how many links the kernel follows.
+const maxLinks = 40
+
+// resolveLinks returns where the links in a path lead. What is there may be a
+// stale mount, or nothing.
+func resolveLinks(path string, links int) (string, error) {
 	if path == "/" {
 		return path, nil
 	}
@@ -76,7 +83,17 @@ func resolveParent(path string) (string, error) {
 	if resolved, err := filepath.EvalSymlinks(whole); err == nil {
 		return resolved, nil
 	}
-	return whole, nil
+	target, _ := os.Readlink(whole)
+	if target == "" { // no link, but nothing, or a stale mount
+		return whole, nil
+	}
+	if links == 0 {
+		return "", syscall.ELOOP
+	}
+	if !filepath.IsAbs(target) {
+		target = filepath.Join(parent, target)
+	}
+	return resolveLinks(target, links-1)
 }
 
 // isStale says whether the process behind a mount is gone. While it is going, the
@@ -169,7 +186,7 @@ func Unmount(mountpoint string) error {
 	if err != nil {
 		return err
 	}
-	path, err := resolveParent(absolute)
+	path, err := resolveLinks(absolute, maxLinks)
 	if err != nil {
 		return fmt.Errorf("unmount %s: %w", mountpoint, err)
 	}

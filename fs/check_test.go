@@ -3,10 +3,13 @@
 package fs
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/ocidistfs/ocidistfs/fs/tree"
 )
@@ -51,6 +54,69 @@ func TestCheck(t *testing.T) {
 		case c.want != "" && (err == nil || !strings.Contains(err.Error(), c.want)):
 			t.Errorf("%s: %v, want it to say: %s", name, err, c.want)
 		}
+	}
+}
+
+// TestLinkToStaleMount ends and clears mounts whose process is gone, by a link.
+func TestLinkToStaleMount(t *testing.T) {
+	for name, end := range map[string]func(string) error{
+		"unmount":       Unmount,
+		"another mount": func(link string) error { return Check(link, false) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir := t.TempDir()
+			mnt, link := filepath.Join(dir, "mnt"), filepath.Join(dir, "link")
+			if err := os.Mkdir(mnt, 0o755); err != nil {
+				t.Fatal(err)
+			}
+			if err := os.Symlink("mnt", link); err != nil {
+				t.Fatal(err)
+			}
+			// A mount without a process: that of a connection that nobody serves.
+			fuse, err := os.OpenFile("/dev/fuse", os.O_RDWR, 0)
+			if err != nil {
+				t.Fatal(err)
+			}
+			data := fmt.Sprintf("fd=%d,rootmode=40000,user_id=0,group_id=0", fuse.Fd())
+			if err := unix.Mount(typeName, mnt, fsType, 0, data); err != nil {
+				t.Fatal(err)
+			}
+			if err := fuse.Close(); err != nil {
+				t.Fatal(err)
+			}
+			if err := end(link); err != nil {
+				t.Error(err)
+			}
+			if _, mounted, err := mountAt(mnt); mounted || err != nil {
+				t.Errorf("it is still mounted: %v", err)
+				_ = detach(mnt)
+			}
+		})
+	}
+}
+
+// TestOneOfManyMounts has several processes, or parts of one, mount at one place.
+func TestOneOfManyMounts(t *testing.T) {
+	dir := t.TempDir()
+	mounts := make(chan *Server)
+	for range 4 {
+		go func() {
+			s, err := Mount(dir, testDir{0o555, 10, nil}, Options{})
+			if err != nil && !strings.Contains(err.Error(), "mounted there meanwhile") {
+				t.Error(err)
+			}
+			mounts <- s
+		}()
+	}
+	good := 0
+	for range 4 {
+		if s := <-mounts; s != nil {
+			good++
+			defer func() { _ = s.Unmount() }()
+		}
+	}
+	if good != 1 {
+		t.Errorf("%d mounts at one place", good)
 	}
 }
 

@@ -2,8 +2,6 @@ package fs
 
 import (
 	"context"
-	"iter"
-	"sync"
 	"syscall"
 
 	fusefs "github.com/hanwen/go-fuse/v2/fs"
@@ -87,94 +85,6 @@ func (d *dir) OpendirHandle(ctx context.Context, _ uint32) (fusefs.FileHandle, u
 		return nil, 0, errno
 	}
 	return &listing{dir: d}, 0, 0
-}
-
-// listing is one open directory. Entries are kept as they come, so that a
-// program may go back to any of them (rewinddir, seekdir).
-type listing struct {
-	dir *dir
-
-	mu      sync.Mutex
-	next    func() (tree.Entry, error, bool) // guarded by mu; nil before the first read
-	stop    func()                           // guarded by mu
-	entries []tree.Entry                     // guarded by mu; what came so far
-	at      int                              // guarded by mu; the next to hand out
-	ended   bool                             // guarded by mu
-	ctx     *pullContext                     // guarded by mu
-}
-
-var (
-	_ fusefs.FileReaddirenter = (*listing)(nil)
-	_ fusefs.FileSeekdirer    = (*listing)(nil)
-	_ fusefs.FileReleasedirer = (*listing)(nil)
-)
-
-// Readdirent returns the next entry, nil at the end.
-func (l *listing) Readdirent(ctx context.Context) (*fuse.DirEntry, syscall.Errno) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.at == len(l.entries) && !l.ended {
-		errno := l.dir.do(ctx, "", l.pull)
-		if errno != 0 {
-			return nil, errno
-		}
-	}
-	if l.at == len(l.entries) {
-		return nil, 0
-	}
-	e := l.entries[l.at]
-	l.at++
-	return &fuse.DirEntry{Name: e.Name, Mode: unixType(e.Mode), Ino: e.Ino, Off: uint64(l.at)}, 0
-}
-
-// pull takes one more entry from the tree. l.mu is held.
-func (l *listing) pull(ctx context.Context) error {
-	if l.next == nil {
-		// The iteration outlives this call, so its context must too; each call lends
-		// it its own.
-		l.ctx = newPullContext()
-		l.next, l.stop = iter.Pull2(l.dir.dir.List(l.ctx))
-	}
-	l.ctx.lend(ctx)
-	e, err, ok := l.next()
-	l.ctx.lend(context.Background())
-	if err != nil {
-		// The iteration is over; a program that reads on starts a new one.
-		l.close()
-		return err
-	}
-	if !ok {
-		l.ended = true
-		return nil
-	}
-	l.entries = append(l.entries, e)
-	return nil
-}
-
-// close ends the iteration. l.mu is held.
-func (l *listing) close() {
-	if l.stop != nil {
-		l.stop()
-	}
-	l.next, l.stop, l.entries, l.at = nil, nil, nil, 0
-}
-
-// Seekdir goes to where an earlier entry ended; 0 is the beginning.
-func (l *listing) Seekdir(_ context.Context, off uint64) syscall.Errno {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if off > uint64(len(l.entries)) {
-		return syscall.EINVAL
-	}
-	l.at = int(off)
-	return 0
-}
-
-// Releasedir ends the listing.
-func (l *listing) Releasedir(context.Context, uint32) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.close()
 }
 
 func (d *dir) Mkdir(context.Context, string, uint32, *fuse.EntryOut) (*fusefs.Inode, syscall.Errno) {

@@ -3,11 +3,15 @@
 package fs
 
 import (
+	"context"
+	"errors"
 	"fmt"
+	"iter"
 	"slices"
 	"strings"
 	"testing"
 
+	"github.com/ocidistfs/ocidistfs/fs/tree"
 	"github.com/ocidistfs/ocidistfs/registry/registrytest"
 )
 
@@ -62,6 +66,65 @@ func TestListing(t *testing.T) {
 	if n := m.registry.Count(registrytest.Manifest); n != 0 {
 		t.Errorf("listing and looking up %d tags made %d manifest requests", tags, n)
 	}
+}
+
+// TestListingBegins: "It begins to appear with the first page of tags." The page is
+// far smaller than the buffer of a program that lists, and the next never comes.
+func TestListingBegins(t *testing.T) {
+	more := make(chan struct{})
+	defer close(more)
+	dir, _ := mountTree(t, slowDir{testDir{0o555, 10, nil}, func(n int) error {
+		if n == 5 {
+			<-more
+		}
+		return nil
+	}}, Options{})
+	if got := reader(t, listFirst, dir); got != "0\n1\n2\n3\n4\n" {
+		t.Errorf("what appears is %q", got)
+	}
+}
+
+// TestListingFails has a program read on after an error: it gets the error again,
+// no name a second time, and all of them once it goes back to the beginning.
+func TestListingFails(t *testing.T) {
+	broken := true
+	dir, _ := mountTree(t, slowDir{testDir{0o555, 10, nil}, func(n int) error {
+		if n == 5 && broken {
+			broken = false
+			return errors.New("broken")
+		}
+		return nil
+	}}, Options{})
+	if got, want := reader(t, listFailing, dir), "5 entries\nEIO\nEIO\n9 entries\n"; got != want {
+		t.Errorf("the reader got %q, want %q", got, want)
+	}
+}
+
+// slowDir lists nine names, each when asked.
+type slowDir struct {
+	testDir
+	before func(n int) error
+}
+
+func (d slowDir) List(context.Context) iter.Seq2[tree.Entry, error] {
+	return func(yield func(tree.Entry, error) bool) {
+		for n := range 9 {
+			if err := d.before(n); err != nil {
+				yield(tree.Entry{}, err)
+				return
+			}
+			if !yield(tree.Entry{Name: fmt.Sprint(n), Ino: 99}, nil) {
+				return
+			}
+		}
+	}
+}
+
+// TestSync: sync(1) of a file that is only read.
+func TestSync(t *testing.T) {
+	m := mountRegistry(t, Options{})
+	m.registry.Push(t, "a", "1", registrytest.Image(t, registrytest.ImageSpec{Layers: []int64{100}}))
+	run(t, "sync", m.repository("a")+"/tags/1/image.tar", m.repository("a")+"/tags/1")
 }
 
 // TestAttributes: what stat shows.

@@ -2,6 +2,7 @@ package fs
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -11,6 +12,9 @@ import (
 
 // keptErrors is how many errors `.ocidistfs/errors` shows.
 const keptErrors = 100
+
+// quietFor is how long an error must not have come for it to be news again.
+const quietFor = time.Minute
 
 // An ErrorLog keeps the last errors that the mount answered with, oldest first.
 // It is safe for concurrent use.
@@ -26,7 +30,7 @@ type logEntry struct {
 	Path  string    `json:"path"`
 	Errno string    `json:"errno"`
 	Text  string    `json:"error"`
-	Count int       `json:"count"` // of the same in a row
+	Count int       `json:"count"` // of the same, of which this is the last
 }
 
 // NewErrorLog returns an empty log; nil is time.Now.
@@ -40,24 +44,25 @@ func NewErrorLog(now func() time.Time) *ErrorLog {
 // Add takes note of an error at a path in the mount.
 func (l *ErrorLog) Add(path string, err error) { l.add(path, err) }
 
-// add does, and says whether it is news. The same in a row is counted, not
-// repeated: one failing cat sends several reads, and a program that tries again
-// does so a thousand times a second.
+// add does, and says whether it is news. One that is there already is counted,
+// not repeated: one failing cat sends several reads, and programs that try again
+// do so a thousand times a second, two of them in turns.
 func (l *ErrorLog) add(path string, err error) (news bool) {
 	e := logEntry{At: l.now(), Path: path, Errno: unix.ErrnoName(toErrno(err)), Text: oneLine(err.Error()), Count: 1}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if n := len(l.entries); n > 0 {
-		if last := &l.entries[n-1]; last.Path == e.Path && last.Text == e.Text {
-			last.At, last.Count = e.At, last.Count+1
-			return false
-		}
-	}
-	if len(l.entries) == keptErrors {
-		l.entries = append(l.entries[:0], l.entries[1:]...)
+	news = true
+	same := slices.IndexFunc(l.entries, func(o logEntry) bool { return o.Path == e.Path && o.Text == e.Text })
+	switch {
+	case same >= 0:
+		news = e.At.Sub(l.entries[same].At) >= quietFor
+		e.Count += l.entries[same].Count
+		l.entries = slices.Delete(l.entries, same, same+1)
+	case len(l.entries) == keptErrors:
+		l.entries = slices.Delete(l.entries, 0, 1)
 	}
 	l.entries = append(l.entries, e)
-	return true
+	return news
 }
 
 // recent returns a copy of the entries.

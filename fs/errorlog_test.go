@@ -27,6 +27,16 @@ func TestErrorLog(t *testing.T) {
 	if got := string(l.text()); got != want {
 		t.Errorf("log:\n%s\nwant:\n%s", got, want)
 	}
+	if l.add("r.io/a/tags/1", fmt.Errorf("get manifest: %w", answer(403))) || l.add("r.io/b", errors.New("two\nlines")) {
+		t.Error("two errors in turns are news")
+	}
+	if got := l.recent(); len(got) != 2 || got[0].Count != 3 || got[1].Count != 2 {
+		t.Errorf("two errors in turns are %v", got)
+	}
+	now = now.Add(quietFor)
+	if !l.add("r.io/a/tags/1", fmt.Errorf("get manifest: %w", answer(403))) {
+		t.Error("an error that comes again after a while is no news")
+	}
 	l.Add("r.io/b", errors.New(strings.Repeat("ö", maxText)))
 	if got := l.recent()[2].Text; len(got) > maxText+len("…") || !strings.HasSuffix(got, "ö…") {
 		t.Errorf("a long error is %d bytes and ends with %q", len(got), got[len(got)-10:])

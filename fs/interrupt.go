@@ -61,8 +61,8 @@ func awaitFatal(ctx context.Context, pid uint32, interrupt context.CancelCauseFu
 
 // fatalPending reads /proc/<pid>/status (proc_pid_status(5)). The kernel turns a
 // signal whose default is to end the process (INT, TERM, HUP) into a pending
-// SIGKILL; one that dumps core, as QUIT, stays itself, and is fatal unless it is
-// blocked, ignored or caught.
+// SIGKILL; one that dumps core stays itself, and is fatal unless it is blocked,
+// ignored or caught.
 func fatalPending(status []byte) bool {
 	mask := func(field string) uint64 {
 		_, rest, ok := bytes.Cut(status, []byte("\n"+field+":"))
@@ -76,11 +76,25 @@ func fatalPending(status []byte) bool {
 		}
 		return n
 	}
-	bit := func(s syscall.Signal) uint64 { return 1 << (s - 1) }
 	pending := mask("SigPnd") | mask("ShdPnd")
 	if pending&bit(syscall.SIGKILL) != 0 {
 		return true
 	}
 	handled := mask("SigBlk") | mask("SigIgn") | mask("SigCgt")
-	return pending&bit(syscall.SIGQUIT)&^handled != 0
+	for _, s := range coreSignals {
+		if pending&bit(s)&^handled != 0 {
+			return true
+		}
+	}
+	return false
 }
+
+// coreSignals are those whose default is to dump core (signal(7)): a terminal's
+// Ctrl-\, a watchdog's ABRT, a limit of CPU time, and what somebody may send.
+var coreSignals = [...]syscall.Signal{
+	syscall.SIGQUIT, syscall.SIGILL, syscall.SIGTRAP, syscall.SIGABRT, syscall.SIGBUS,
+	syscall.SIGFPE, syscall.SIGSEGV, syscall.SIGXCPU, syscall.SIGXFSZ, syscall.SIGSYS,
+}
+
+// bit is a signal's place in the masks of /proc.
+func bit(s syscall.Signal) uint64 { return 1 << (s - 1) }

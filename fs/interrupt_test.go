@@ -21,20 +21,22 @@ func TestFatalPending(t *testing.T) {
 		return fmt.Appendf(nil, "Name:\tcat\nSigQ:\t0/96318\nSigPnd:\t%016x\nShdPnd:\t%016x\nSigBlk:\t%016x\nSigIgn:\t%016x\nSigCgt:\t%016x\n",
 			pending, shared, blocked, ignored, caught)
 	}
-	bit := func(s syscall.Signal) uint64 { return 1 << (s - 1) }
 	for name, c := range map[string]struct {
 		status []byte
 		want   bool
 	}{
-		"nothing":             {status(0, 0, 0, 0, 0), false},
-		"KILL for the thread": {status(bit(syscall.SIGKILL), 0, 0, 0, 0), true},
-		"KILL for all":        {status(0, bit(syscall.SIGKILL), 0, 0, 0), true},
-		"a timer":             {status(0, bit(syscall.SIGALRM), 0, 0, bit(syscall.SIGALRM)), false},
-		"a caught INT":        {status(0, bit(syscall.SIGINT), 0, 0, bit(syscall.SIGINT)), false},
-		"QUIT":                {status(0, bit(syscall.SIGQUIT), 0, 0, 0), true},
-		"a blocked QUIT":      {status(0, bit(syscall.SIGQUIT), bit(syscall.SIGQUIT), 0, 0), false},
-		"an ignored QUIT":     {status(0, bit(syscall.SIGQUIT), 0, bit(syscall.SIGQUIT), 0), false},
-		"no status":           {nil, false},
+		"nothing":                         {status(0, 0, 0, 0, 0), false},
+		"KILL for the thread":             {status(bit(syscall.SIGKILL), 0, 0, 0, 0), true},
+		"KILL for all":                    {status(0, bit(syscall.SIGKILL), 0, 0, 0), true},
+		"a timer":                         {status(0, bit(syscall.SIGALRM), 0, 0, bit(syscall.SIGALRM)), false},
+		"a caught INT":                    {status(0, bit(syscall.SIGINT), 0, 0, bit(syscall.SIGINT)), false},
+		"QUIT":                            {status(0, bit(syscall.SIGQUIT), 0, 0, 0), true},
+		"a blocked QUIT":                  {status(0, bit(syscall.SIGQUIT), bit(syscall.SIGQUIT), 0, 0), false},
+		"an ignored QUIT":                 {status(0, bit(syscall.SIGQUIT), 0, bit(syscall.SIGQUIT), 0), false},
+		"ABRT, of abort(3) or a watchdog": {status(0, bit(syscall.SIGABRT), 0, 0, 0), true},
+		"a caught ABRT":                   {status(0, bit(syscall.SIGABRT), 0, 0, bit(syscall.SIGABRT)), false},
+		"XCPU":                            {status(bit(syscall.SIGXCPU), 0, 0, 0, 0), true},
+		"no status":                       {nil, false},
 	} {
 		if got := fatalPending(c.status); got != c.want {
 			t.Errorf("%s: %t, want %t", name, got, c.want)
@@ -48,7 +50,7 @@ func TestFatalSignalEndsReader(t *testing.T) {
 	m := mountRegistry(t, Options{})
 	waiting := make(chan struct{}, 100)
 	m.registry.Break(registrytest.Only(registrytest.Blob, announce(waiting, m.registry.Silent())))
-	for i, signal := range []syscall.Signal{syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGQUIT, syscall.SIGKILL} {
+	for i, signal := range []syscall.Signal{syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGQUIT, syscall.SIGABRT, syscall.SIGXCPU, syscall.SIGKILL} {
 		t.Run(signal.String(), func(t *testing.T) {
 			// An image each: the download of the one before is still waiting, and
 			// would serve this reader too.

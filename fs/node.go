@@ -35,6 +35,7 @@ var (
 	_ fusefs.NodeListxattrer = (*node)(nil)
 	_ fusefs.NodeSetattrer   = (*node)(nil)
 	_ fusefs.NodeIoctler     = (*node)(nil)
+	_ fusefs.NodeFsyncer     = (*node)(nil)
 )
 
 // do runs one operation on name in the node ("" is the node itself): in its own
@@ -119,6 +120,10 @@ func (n *node) Setattr(context.Context, fusefs.FileHandle, *fuse.SetAttrIn, *fus
 func (n *node) Ioctl(context.Context, fusefs.FileHandle, uint32, uint64, []byte, []byte) (int32, syscall.Errno) {
 	return 0, syscall.ENOTTY
 }
+
+// Fsync has nothing to do, for files and directories alike: sync(1) of a file,
+// and programs that copy a tree with care, call it on what they only read.
+func (n *node) Fsync(context.Context, fusefs.FileHandle, uint32) syscall.Errno { return 0 }
 
 // blockSize is what st_blksize says: programs copy in pieces of it.
 const blockSize = 128 << 10

@@ -41,6 +41,10 @@ const (
 	readHalves = "halves"
 	// listTwice lists a directory, rewinds and lists it again: DIR.
 	listTwice = "list"
+	// listFirst lists what one getdents(2) has of a directory: DIR.
+	listFirst = "list-first"
+	// listFailing lists to the first error, reads on, rewinds and lists again: DIR.
+	listFailing = "list-failing"
 )
 
 func TestMain(m *testing.M) {
@@ -62,6 +66,10 @@ func TestMain(m *testing.M) {
 		err = copyHalves(os.Args[1], os.Args[2])
 	case listTwice:
 		err = printTwice(os.Args[1])
+	case listFirst:
+		err = printFirst(os.Args[1])
+	case listFailing:
+		err = printFailing(os.Args[1])
 	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
@@ -225,6 +233,59 @@ func printTwice(path string) error {
 			fmt.Println(name)
 		}
 		if _, err := dir.Seek(0, io.SeekStart); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// entries reads some of a directory, at most once.
+func entries(fd int) ([]string, error) {
+	b := make([]byte, 32<<10)
+	n, err := unix.ReadDirent(fd, b)
+	if err != nil {
+		return nil, err
+	}
+	_, _, names := unix.ParseDirent(b[:n], -1, nil)
+	return names, nil
+}
+
+func printFirst(path string) error {
+	fd, err := unix.Open(path, unix.O_RDONLY|unix.O_DIRECTORY, 0)
+	if err != nil {
+		return err
+	}
+	names, err := entries(fd)
+	for _, name := range names {
+		fmt.Println(name)
+	}
+	return err
+}
+
+func printFailing(path string) error {
+	fd, err := unix.Open(path, unix.O_RDONLY|unix.O_DIRECTORY, 0)
+	if err != nil {
+		return err
+	}
+	for pass := range 2 {
+		total := 0
+		names, err := entries(fd)
+		for ; err == nil && len(names) > 0; names, err = entries(fd) {
+			total += len(names)
+		}
+		fmt.Println(total, "entries")
+		if pass > 0 {
+			return err
+		}
+		for range 2 {
+			var errno unix.Errno
+			if !errors.As(err, &errno) {
+				return fmt.Errorf("no errno, but %w", err)
+			}
+			fmt.Println(unix.ErrnoName(errno))
+			_, err = entries(fd)
+		}
+		if _, err := unix.Seek(fd, 0, io.SeekStart); err != nil {
 			return err
 		}
 	}

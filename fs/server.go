@@ -44,7 +44,8 @@ const (
 	// maxBackground is how many READs may wait at once before others have to: one
 	// dead registry must not stop the rest.
 	maxBackground = 256
-	// maxInflight bounds the memory of the READs being answered.
+	// maxInflight bounds the memory of requests as they come from the kernel. What
+	// READs are answered with is not counted, but not touched before it arrives.
 	maxInflight = 256 << 20
 	// negativeLifetime is for how long the kernel remembers that a name does not
 	// exist; the tree remembers longer where it may.
@@ -97,7 +98,12 @@ func Mount(mountpoint string, tree tree.Dir, opts Options) (*Server, error) {
 		Logger: log.New(logWriter{opts.Logger}, "", 0),
 	}
 	restrict(options)
+	release, err := claim(mountpoint)
+	if err != nil {
+		return nil, fmt.Errorf("mount %s: %w", mountpoint, err)
+	}
 	server, err := fuse.NewServer(raw, mountpoint, options)
+	release()
 	if err != nil {
 		return nil, fmt.Errorf("mount %s: %w", mountpoint, err)
 	}

@@ -105,6 +105,40 @@ func fusermount(flag, mountpoint string) error {
 	return nil
 }
 
+// mayMountAt says in words why fusermount3 would not let this user mount at an
+// existing directory: it says so on a standard error that nobody reads.
+func mayMountAt(path string) error {
+	if os.Geteuid() == 0 {
+		return nil
+	}
+	if err := unix.Access(path, unix.W_OK); err != nil {
+		return errors.New("this user may not write to it, which mounting there needs; use a directory of your own, or run as root")
+	}
+	return nil
+}
+
+// claim has this process alone mount at a directory, of all that ask, and checks
+// once more that nobody has since [Check]. A file system without such locks is
+// no obstacle.
+func claim(mountpoint string) (release func(), err error) {
+	dir, err := os.Open(mountpoint)
+	if err != nil {
+		return nil, err
+	}
+	release = func() { _ = dir.Close() } // and with it the lock
+	for range 50 {                       // a mount takes no second
+		if err := unix.Flock(int(dir.Fd()), unix.LOCK_EX|unix.LOCK_NB); !errors.Is(err, unix.EWOULDBLOCK) {
+			break
+		}
+		time.Sleep(20 * time.Millisecond)
+	}
+	if entry, mounted, err := mountAt(mountpoint); err == nil && mounted {
+		release()
+		return nil, fmt.Errorf("a %s file system was mounted there meanwhile", entry.fsType)
+	}
+	return release, nil
+}
+
 // checkSystem says in words why this machine cannot mount.
 func checkSystem(allowOther bool) error {
 	if _, err := os.Stat("/dev/fuse"); err != nil {
@@ -113,12 +147,12 @@ func checkSystem(allowOther bool) error {
 	if os.Geteuid() == 0 {
 		return nil
 	}
+	// fusermount3 opens it as the user, and says why it cannot where nobody hears it.
+	if err := unix.Access("/dev/fuse", unix.R_OK|unix.W_OK); err != nil {
+		return errors.New("/dev/fuse is closed to this user: have root open it (chmod 666 /dev/fuse, or the group that owns it), or run as root")
+	}
 	if _, err := exec.LookPath("fusermount3"); err != nil {
 		return errors.New("fusermount3 is missing, which lets others than root mount: install the package fuse3, or run as root")
-	}
-	// fusermount3 opens it as the user, and its reason would go unheard.
-	if err := unix.Access("/dev/fuse", unix.R_OK|unix.W_OK); err != nil {
-		return errors.New("/dev/fuse is not open to you: its mode should be 0666 (chmod 666 /dev/fuse), or run as root")
 	}
 	if !allowOther {
 		return nil

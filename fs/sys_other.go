@@ -23,3 +23,5 @@ func mountAt(string) (mountEntry, bool, error) { return mountEntry{}, false, err
 func detach(string) error                      { return errLinuxOnly }
 func unmountNow(string) error                  { return errLinuxOnly }
 func checkSystem(bool) error                   { return errLinuxOnly }
+func mayMountAt(string) error                  { return errLinuxOnly }
+func claim(string) (func(), error)             { return nil, errLinuxOnly }

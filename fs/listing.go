@@ -1,0 +1,176 @@
+package fs
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"syscall"
+	"time"
+
+	fusefs "github.com/hanwen/go-fuse/v2/fs"
+	"github.com/hanwen/go-fuse/v2/fuse"
+
+	"github.com/ocidistfs/ocidistfs/fs/tree"
+)
+
+// linger is how long a READDIR that has entries to answer with waits for one
+// more: long beside the time that the tree needs for one that it knows, short
+// beside a request.
+const linger = 5 * time.Millisecond
+
+// listing is one open directory. A goroutine takes the entries from the tree, from
+// the first read on, and they are kept: a program may go back to any of them
+// (rewinddir, seekdir), and one that is interrupted loses none.
+type listing struct {
+	dir *dir
+
+	mu      sync.Mutex
+	stop    context.CancelFunc // guarded by mu; ends the goroutine; nil before the first read
+	entries []tree.Entry       // guarded by mu; what came so far
+	ended   bool               // guarded by mu; no more comes
+	err     error              // guarded by mu; why it ended early
+	grown   chan struct{}      // guarded by mu; closed when one of the above changes; nil while nobody waits
+	at      int                // guarded by mu; the next to hand out
+	// last is the context of the READDIR that was handed the last entry, to know
+	// it by: go-fuse makes one for each. Nothing is asked of it.
+	last context.Context // guarded by mu
+}
+
+var (
+	_ fusefs.FileReaddirenter = (*listing)(nil)
+	_ fusefs.FileSeekdirer    = (*listing)(nil)
+	_ fusefs.FileReleasedirer = (*listing)(nil)
+)
+
+// Readdirent returns the next entry; nil ends the answer to the READDIR of ctx,
+// and the directory where that is empty. A READDIR that has something to answer
+// with neither waits for the registry nor fails: what is known appears, and the
+// next one waits, or has the error.
+func (l *listing) Readdirent(ctx context.Context) (*fuse.DirEntry, syscall.Errno) {
+	e, begun := l.take(ctx)
+	if e != nil {
+		return e, 0
+	}
+	if begun {
+		soon, cancel := context.WithTimeout(context.Background(), linger)
+		defer cancel()
+		_ = l.await(soon) // what it says the next READDIR will hear
+	} else if errno := l.dir.do(ctx, "", l.await); errno != 0 {
+		return nil, errno
+	}
+	e, _ = l.take(ctx)
+	return e, 0
+}
+
+// take hands out the next entry, if it is there. begun says whether the READDIR
+// of ctx had one before.
+func (l *listing) take(ctx context.Context) (e *fuse.DirEntry, begun bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	begun = l.last == ctx
+	if l.at == len(l.entries) {
+		return nil, begun
+	}
+	next := l.entries[l.at]
+	l.at++
+	l.last = ctx
+	return &fuse.DirEntry{Name: next.Name, Mode: unixType(next.Mode), Ino: next.Ino, Off: uint64(l.at)}, begun
+}
+
+// await returns when there is an entry to hand out, or why there is none: nil at
+// the end.
+func (l *listing) await(ctx context.Context) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.stop == nil {
+		// It outlives this call, and whoever is interrupted in it.
+		var own context.Context
+		own, l.stop = context.WithCancel(context.Background())
+		go l.fill(own)
+	}
+	for l.at == len(l.entries) && !l.ended {
+		if l.grown == nil {
+			l.grown = make(chan struct{})
+		}
+		grown := l.grown
+		l.mu.Unlock()
+		var err error
+		select {
+		case <-grown:
+		case <-ctx.Done():
+			err = context.Cause(ctx)
+		}
+		l.mu.Lock()
+		if err != nil {
+			return err
+		}
+	}
+	if l.at < len(l.entries) {
+		return nil
+	}
+	return l.err
+}
+
+// fill takes all entries from the tree, until it is stopped.
+func (l *listing) fill(ctx context.Context) {
+	err := func() (err error) {
+		defer func() {
+			if p := recover(); p != nil {
+				err = fmt.Errorf("panic: %v", p)
+			}
+		}()
+		for e, err := range l.dir.dir.List(ctx) {
+			if err != nil {
+				return err
+			}
+			l.change(ctx, func() { l.entries = append(l.entries, e) })
+		}
+		return nil
+	}()
+	l.change(ctx, func() { l.ended, l.err = true, err })
+}
+
+// change changes what those who wait wait for, unless ctx, of the goroutine that
+// does it, ended: its entries count no longer then.
+func (l *listing) change(ctx context.Context, change func()) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if ctx.Err() != nil {
+		return
+	}
+	change()
+	if l.grown != nil {
+		close(l.grown)
+		l.grown = nil
+	}
+}
+
+// Seekdir goes to where an earlier entry ended; 0 is the beginning, where a
+// listing that failed begins anew.
+func (l *listing) Seekdir(_ context.Context, off uint64) syscall.Errno {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if off > uint64(len(l.entries)) {
+		return syscall.EINVAL
+	}
+	if off == 0 && l.err != nil {
+		l.end()
+	}
+	l.at = int(off)
+	return 0
+}
+
+// end forgets all that came, and why no more did. l.mu is held.
+func (l *listing) end() {
+	if l.stop != nil {
+		l.stop()
+	}
+	l.stop, l.entries, l.ended, l.err, l.at, l.last = nil, nil, false, nil, 0, nil
+}
+
+// Releasedir ends the listing.
+func (l *listing) Releasedir(context.Context, uint32) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.end()
+}
