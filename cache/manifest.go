@@ -3,7 +3,6 @@ package cache
 import (
 	"bytes"
 	"encoding/json"
-	"errors"
 	"fmt"
 	iofs "io/fs"
 	"os"
@@ -92,19 +91,4 @@ func (r *Repository) PutManifest(d v1.Hash, mediaType string, b []byte) (Manifes
 }
 
 // Digests lists the manifests kept of the repository.
-func (r *Repository) Digests() ([]v1.Hash, error) {
-	entries, err := os.ReadDir(filepath.Join(r.dir, "digests"))
-	if errors.Is(err, iofs.ErrNotExist) {
-		return nil, nil
-	}
-	if err != nil {
-		return nil, err
-	}
-	var digests []v1.Hash
-	for _, e := range entries {
-		if validHex(e.Name()) {
-			digests = append(digests, v1.Hash{Algorithm: "sha256", Hex: e.Name()})
-		}
-	}
-	return digests, nil
-}
+func (r *Repository) Digests() ([]v1.Hash, error) { return NamesIn(r.store.dir).Digests(r.name) }

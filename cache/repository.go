@@ -3,11 +3,8 @@ package cache
 import (
 	"crypto/sha256"
 	"encoding/hex"
-	"errors"
-	iofs "io/fs"
 	"os"
 	"path/filepath"
-	"slices"
 )
 
 // A Repository is what a store has of one repository. Making one costs nothing.
@@ -30,24 +27,7 @@ func (s *Store) Repository(name string) *Repository {
 }
 
 // Repositories lists the repositories that anything is known of.
-func (s *Store) Repositories() ([]string, error) {
-	entries, err := os.ReadDir(filepath.Join(s.dir, "refs"))
-	if errors.Is(err, iofs.ErrNotExist) {
-		return nil, nil // the directory was removed; it is made again by whoever writes
-	}
-	if err != nil {
-		return nil, err
-	}
-	var names []string
-	for _, e := range entries {
-		b, err := os.ReadFile(filepath.Join(s.dir, "refs", e.Name(), "name"))
-		if err == nil && nameOf(string(b)) == e.Name() {
-			names = append(names, string(b))
-		}
-	}
-	slices.Sort(names)
-	return names, nil
-}
+func (s *Store) Repositories() ([]string, error) { return NamesIn(s.dir).Repositories() }
 
 // begin makes the repository's directory.
 func (r *Repository) begin(sub string) (string, error) {
