@@ -8,6 +8,37 @@ import (
 	"github.com/google/go-containerregistry/pkg/authn"
 )
 
+// A Source is where credentials came from; "" is from nowhere.
+type Source string
+
+// The sources. Given is whoever made the keychain of [BoundCredentials], or one
+// that is not of this package.
+const (
+	Given  Source = "given"
+	Docker Source = "docker"
+	Podman Source = "podman"
+)
+
+// sourced are credentials that know their source.
+type sourced struct {
+	authn.Authenticator
+	source Source
+}
+
+// sourceOf says where the credentials of an authenticator came from.
+func sourceOf(auth authn.Authenticator) Source {
+	switch auth := auth.(type) {
+	case sourced:
+		return auth.source
+	case *login:
+		return Podman
+	}
+	if auth == authn.Anonymous {
+		return ""
+	}
+	return Given
+}
+
 // Anonymous has no credentials for anybody.
 func Anonymous() authn.Keychain { return anonymous{} }
 
@@ -37,12 +68,13 @@ func (b *bound) Resolve(r authn.Resource) (authn.Authenticator, error) {
 // helperLimit ends a credential helper that waits for somebody to answer it.
 const helperLimit = 20 * time.Second
 
-// credentials returns what the keychain has for a repository. A keychain that
+// credentials returns what the keychain has for a repository, and from where. A keychain that
 // fails, because a credential helper is missing, broken or stuck, is a warning:
 // what is public can be read all the same.
-func (c *Client) credentials(ctx context.Context, r *Repository) authn.AuthConfig {
+func (c *Client) credentials(ctx context.Context, r *Repository) (authn.AuthConfig, Source) {
 	type result struct {
 		config *authn.AuthConfig
+		source Source
 		err    error
 	}
 	// Keychains heed no context. One that never answers keeps its goroutine.
@@ -50,11 +82,11 @@ func (c *Client) credentials(ctx context.Context, r *Repository) authn.AuthConfi
 	go func() {
 		auth, err := authn.Resolve(ctx, c.opts.Keychain, r.parsed)
 		if err != nil {
-			resolved <- result{nil, err}
+			resolved <- result{nil, "", err}
 			return
 		}
 		config, err := authn.Authorization(ctx, auth)
-		resolved <- result{config, err}
+		resolved <- result{config, sourceOf(auth), err}
 	}()
 	var err error
 	limit := time.NewTimer(helperLimit)
@@ -62,7 +94,7 @@ func (c *Client) credentials(ctx context.Context, r *Repository) authn.AuthConfi
 	select {
 	case got := <-resolved:
 		if got.err == nil && got.config != nil {
-			return *got.config
+			return *got.config, got.source
 		}
 		err = got.err
 	case <-limit.C:
@@ -73,7 +105,7 @@ func (c *Client) credentials(ctx context.Context, r *Repository) authn.AuthConfi
 	if _, warned := c.warn.LoadOrStore(r.host.name, true); !warned {
 		c.opts.Logger.Warn("no credentials: the configured source failed; going on without", "host", r.host.name, "error", err)
 	}
-	return authn.AuthConfig{}
+	return authn.AuthConfig{}, ""
 }
 
 // DefaultKeychain has what docker and podman are configured with: what podman has
@@ -89,13 +121,26 @@ func (configured) Resolve(r authn.Resource) (authn.Authenticator, error) {
 		return login, nil
 	}
 	auth, dockerErr := authn.DefaultKeychain.Resolve(r)
-	if dockerErr != nil || auth != authn.Anonymous {
-		return auth, dockerErr
+	switch {
+	case dockerErr != nil:
+		return nil, dockerErr
+	case auth != authn.Anonymous && !sameUser(auth, login):
+		return sourced{auth, Docker}, nil
 	}
 	if login != nil {
 		return login, nil
 	}
 	return authn.Anonymous, err
+}
+
+// sameUser says whether docker's credentials are podman's: where docker has no
+// file, go-containerregistry reads podman's in its place.
+func sameUser(auth authn.Authenticator, login *login) bool {
+	if login == nil {
+		return false
+	}
+	docker, err := auth.Authorization()
+	return err == nil && docker.Username == login.config.Username && docker.Password == login.config.Password
 }
 
 // HostOfCredentials is the host that a key of docker's configuration is about,

@@ -40,7 +40,7 @@ func TestBoundCredentials(t *testing.T) {
 	for host, bound := range map[string]bool{"docker.io": true, "index.docker.io": true, "registry-1.docker.io": true, "quay.io": false, "docker.io.example.com": false} {
 		opts := Options{Keychain: BoundCredentials("docker.io", "u", "p", Anonymous())}
 		c := clientOf(t, opts)
-		if got := c.credentials(t.Context(), repositoryOf(t, c, host+"/a/b")); (got.Password == "p") != bound {
+		if got, source := c.credentials(t.Context(), repositoryOf(t, c, host+"/a/b")); (got.Password == "p") != bound || (source == Given) != bound {
 			t.Errorf("%s gets %q", host, got.Username)
 		}
 	}
@@ -99,9 +99,12 @@ func TestDefaultKeychain(t *testing.T) {
 			configure(t, c.file, c.content)
 			var log bytes.Buffer
 			client := NewClient(Options{Logger: slog.New(slog.NewTextHandler(&log, nil))})
-			got := client.credentials(t.Context(), repositoryOf(t, client, c.repository))
+			got, source := client.credentials(t.Context(), repositoryOf(t, client, c.repository))
 			if (got.Username == "u" && got.Password == "p") != c.want || (got != authn.AuthConfig{}) != c.want {
 				t.Errorf("user %q", got.Username)
+			}
+			if kind, _, _ := strings.Cut(name, ","); c.want && kind != "IPv6" && string(source) != kind || !c.want && source != "" {
+				t.Errorf("source %q", source)
 			}
 			if log.Len() > 0 {
 				t.Errorf("logged %s", &log)
@@ -120,7 +123,7 @@ func TestDockerAndPodman(t *testing.T) {
 	t.Setenv("REGISTRY_AUTH_FILE", path)
 	c := NewClient(Options{})
 	for _, name := range []string{"ghcr.io/a", "quay.io/a", "docker.io/a/b/c"} {
-		if got := c.credentials(t.Context(), repositoryOf(t, c, name)); got.Username != "u" {
+		if got, _ := c.credentials(t.Context(), repositoryOf(t, c, name)); got.Username != "u" {
 			t.Errorf("%s: user %q", name, got.Username)
 		}
 	}
@@ -166,7 +169,7 @@ func TestStuckCredentials(t *testing.T) {
 			Logger:   slog.New(slog.NewTextHandler(&log, nil)),
 			Keychain: keychain(func(authn.Resource) (authn.Authenticator, error) { <-stuck; return authn.Anonymous, nil }),
 		})
-		if got := c.credentials(t.Context(), repositoryOf(t, c, "quay.io/a")); got != (authn.AuthConfig{}) {
+		if got, _ := c.credentials(t.Context(), repositoryOf(t, c, "quay.io/a")); got != (authn.AuthConfig{}) {
 			t.Errorf("user %q", got.Username)
 		}
 		if !strings.Contains(log.String(), ErrStalled.Error()) {
@@ -179,7 +182,7 @@ func TestStuckCredentials(t *testing.T) {
 func TestLateCredentials(t *testing.T) {
 	late := keychain(func(authn.Resource) (authn.Authenticator, error) { return lateAuthenticator{}, nil })
 	c := clientOf(t, Options{Keychain: late})
-	if got := c.credentials(t.Context(), repositoryOf(t, c, "quay.io/a")); got != (authn.AuthConfig{}) {
+	if got, _ := c.credentials(t.Context(), repositoryOf(t, c, "quay.io/a")); got != (authn.AuthConfig{}) {
 		t.Errorf("user %q", got.Username)
 	}
 }

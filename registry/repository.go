@@ -10,6 +10,7 @@ import (
 	"mime"
 	"net/http"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/google/go-containerregistry/pkg/name"
@@ -37,6 +38,7 @@ type Repository struct {
 	name    string          // canonical, with the host
 	parsed  name.Repository // the same, as go-containerregistry has it
 	contact contact[*session]
+	source  atomic.Pointer[Source] // of the credentials used last; nil before
 }
 
 // Name is the repository with its host, as references have it.
@@ -44,6 +46,15 @@ func (r *Repository) Name() string { return r.name }
 
 // Host is the registry.
 func (r *Repository) Host() string { return r.host.name }
+
+// CredentialSource is where the credentials came from that the registry was asked
+// with last; "" where it was asked without.
+func (r *Repository) CredentialSource() Source {
+	if source := r.source.Load(); source != nil {
+		return *source
+	}
+	return ""
+}
 
 // path is the repository's name as its registry has it.
 func (r *Repository) path() string { return r.parsed.RepositoryStr() }

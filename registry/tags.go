@@ -25,11 +25,20 @@ const (
 // Tags yields the repository's tags as their pages arrive. Names that no tag can
 // have are left out. After an error it yields nothing more.
 func (r *Repository) Tags(ctx context.Context) iter.Seq2[string, error] {
+	return r.tags(ctx, maxPages+1)
+}
+
+// SomeTags yields the tags of so many pages, the first ones.
+func (r *Repository) SomeTags(ctx context.Context, pages int) iter.Seq2[string, error] {
+	return r.tags(ctx, pages)
+}
+
+func (r *Repository) tags(ctx context.Context, pages int) iter.Seq2[string, error] {
 	const op = "list tags of"
 	return func(yield func(string, error) bool) {
 		seen := map[string]bool{}
 		next := fmt.Sprintf("/v2/%s/tags/list?n=%d", r.path(), tagsPerPage)
-		for next != "" {
+		for next != "" && len(seen) < pages {
 			_, page, _ := strings.Cut(next, "/v2/") // the first is asked for by path
 			if seen[page] || len(seen) == maxPages {
 				yield("", wrap(op, r.name, fmt.Errorf("%w: its pages have no end", ErrProtocol)))
