@@ -116,8 +116,6 @@ func isStale(path string) bool {
 	}
 }
 
-var errSlow = errors.New("it does not answer")
-
 // within runs a check that may hang on a dead file system, and does not wait
 // longer than statLimit for it.
 func within(check func() error) error {
@@ -127,7 +125,7 @@ func within(check func() error) error {
 	case err := <-done:
 		return err
 	case <-time.After(statLimit):
-		return errSlow
+		return ErrSilent
 	}
 }
 

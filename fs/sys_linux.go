@@ -46,30 +46,13 @@ func raiseReadAhead(mountpoint string, log *slog.Logger) {
 	}
 }
 
-// A mountEntry is a line of /proc/self/mountinfo (proc_pid_mountinfo(5)).
-type mountEntry struct{ device, fsType string }
-
-// mountAt returns the topmost mount at a path, which is absolute and without
-// links. It touches no file system but /proc.
-func mountAt(path string) (entry mountEntry, ok bool, err error) {
+// mountTable returns the mounts of this process's name space, those on top later.
+func mountTable() ([]mountEntry, error) {
 	b, err := os.ReadFile("/proc/self/mountinfo")
 	if err != nil {
-		return mountEntry{}, false, err
+		return nil, err
 	}
-	for line := range strings.Lines(string(b)) {
-		before, after, found := strings.Cut(line, " - ")
-		fields, rest := strings.Fields(before), strings.Fields(after)
-		if !found || len(fields) < 5 || len(rest) < 1 || unescape(fields[4]) != path {
-			continue
-		}
-		entry, ok = mountEntry{device: fields[2], fsType: rest[0]}, true // the last one is on top
-	}
-	return entry, ok, nil
-}
-
-// unescape undoes the octal escapes that mountinfo has for blanks.
-func unescape(s string) string {
-	return strings.NewReplacer(`\040`, " ", `\011`, "\t", `\012`, "\n", `\134`, `\`).Replace(s)
+	return parseMounts(string(b)), nil
 }
 
 // detach takes a mount out of the tree of directories. It ends when the last

@@ -15,13 +15,11 @@ const remoteIO = syscall.EIO
 
 var errLinuxOnly = errors.New("mounts are for Linux; the commands tags, manifest and pull work here too")
 
-type mountEntry struct{ device, fsType string }
-
-func restrict(*fuse.MountOptions)              {}
-func raiseReadAhead(string, *slog.Logger)      {}
-func mountAt(string) (mountEntry, bool, error) { return mountEntry{}, false, errLinuxOnly }
-func detach(string) error                      { return errLinuxOnly }
-func unmountNow(string) error                  { return errLinuxOnly }
-func checkSystem(bool) error                   { return errLinuxOnly }
-func mayMountAt(string) error                  { return errLinuxOnly }
-func claim(string) (func(), error)             { return nil, errLinuxOnly }
+func restrict(*fuse.MountOptions)         {}
+func raiseReadAhead(string, *slog.Logger) {}
+func mountTable() ([]mountEntry, error)   { return nil, errLinuxOnly }
+func detach(string) error                 { return errLinuxOnly }
+func unmountNow(string) error             { return errLinuxOnly }
+func checkSystem(bool) error              { return errLinuxOnly }
+func mayMountAt(string) error             { return errLinuxOnly }
+func claim(string) (func(), error)        { return nil, errLinuxOnly }

@@ -33,7 +33,8 @@ func awaitMount(ts *testscript.TestScript, neg bool, args []string) {
 // of a process that was killed take a moment to let go of it.
 func awaitStale(ts *testscript.TestScript, _ bool, args []string) {
 	if !eventually(func() bool {
-		_, err := os.Lstat(ts.MkAbs(args[0]))
+		f, err := os.Open(ts.MkAbs(args[0]))
+		_ = f.Close()
 		return errors.Is(err, syscall.ENOTCONN)
 	}) {
 		ts.Fatalf("%s is not stale", args[0])
