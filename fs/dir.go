@@ -15,11 +15,15 @@ import (
 type dir struct {
 	node
 	dir tree.Dir
+	// brief says that the name which led here is good for a while only. It always
+	// is: a directory's number is its path's.
+	brief bool
 }
 
 var (
 	_ fusefs.NodeLookuper       = (*dir)(nil)
 	_ fusefs.NodeOpendirHandler = (*dir)(nil)
+	_ fusefs.NodeIoctler        = (*dir)(nil)
 	_ fusefs.NodeMkdirer        = (*dir)(nil)
 	_ fusefs.NodeCreater        = (*dir)(nil)
 	_ fusefs.NodeUnlinker       = (*dir)(nil)
@@ -55,9 +59,15 @@ func (d *dir) Lookup(ctx context.Context, name string, out *fuse.EntryOut) (*fus
 		out.SetEntryTimeout(lifetime(child.Lifetime))
 		out.SetAttrTimeout(lifetime(attr.Lifetime))
 		found = d.mount.wrap(child.Node)
+		if below, ok := found.(*dir); ok {
+			below.brief = child.Lifetime != tree.Forever
+		}
 		return nil
 	})
 	if errno != 0 {
+		if errno == syscall.ENOENT {
+			d.mount.sawAbsent()
+		}
 		return nil, errno
 	}
 	// The same number is the same node to go-fuse, which keeps the old one. That

@@ -3,6 +3,7 @@ package fs
 import (
 	"context"
 	iofs "io/fs"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -17,7 +18,8 @@ type mount struct {
 	opts   Options
 	errors *ErrorLog
 	opened *openedInodes
-	uid    uint32 // of the process that serves
+	uid    uint32       // of the process that serves
+	absent atomic.Int64 // when the kernel was last told that a name does not exist; Unix nanoseconds
 }
 
 // node is what every kind of node has: the tree's node, and how to describe it.

@@ -45,6 +45,8 @@ const (
 	listFirst = "list-first"
 	// listFailing lists to the first error, reads on, rewinds and lists again: DIR.
 	listFailing = "list-failing"
+	// refreshPath refreshes a path, as another user where one is named: PATH [UID].
+	refreshPath = "refresh"
 )
 
 func TestMain(m *testing.M) {
@@ -70,6 +72,8 @@ func TestMain(m *testing.M) {
 		err = printFirst(os.Args[1])
 	case listFailing:
 		err = printFailing(os.Args[1])
+	case refreshPath:
+		err = refreshAs(os.Args[1:])
 	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)

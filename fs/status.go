@@ -42,6 +42,14 @@ func (r root) Lookup(ctx context.Context, name string) (tree.Child, error) {
 	return r.Dir.Lookup(ctx, name)
 }
 
+// Refresh refreshes the tree, where that can be.
+func (r root) Refresh(ctx context.Context) error {
+	if refresher, ok := r.Dir.(tree.Refresher); ok {
+		return refresher.Refresh(ctx)
+	}
+	return nil
+}
+
 // statusDir is `.ocidistfs`.
 type statusDir struct {
 	started time.Time

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	iofs "io/fs"
+	"maps"
 	"sync"
 	"time"
 
@@ -105,9 +106,11 @@ func (f *flights) run(ctx context.Context, question string, asked *flight, work 
 			asked.err = fmt.Errorf("%s: panic: %v", question, p)
 		}
 		f.mu.Lock()
-		delete(f.inAir, question)
-		if asked.err != nil {
-			f.remember(question, asked.err)
+		if f.inAir[question] == asked { // not forgotten meanwhile
+			delete(f.inAir, question)
+			if asked.err != nil {
+				f.remember(question, asked.err)
+			}
 		}
 		f.mu.Unlock()
 		close(asked.done)
@@ -122,6 +125,19 @@ func (f *flights) remember(question string, err error) {
 		lasts = absentFor
 	}
 	f.failed.Add(question, failure{err, f.tree.now(), lasts})
+}
+
+// forget makes the next to ask about something in the scope ask anew. Those who
+// wait for an answer get it.
+func (f *flights) forget(s scope) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	maps.DeleteFunc(f.inAir, func(question string, _ *flight) bool { return s.asks(question) })
+	for _, question := range f.failed.Keys() {
+		if s.asks(question) {
+			f.failed.Remove(question)
+		}
+	}
 }
 
 // isAbsent says whether err is the registry's word that something is not there.

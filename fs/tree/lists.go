@@ -65,6 +65,18 @@ func (l *lists) get(repository string) (*tagList, bool) {
 	return c.tagList, true
 }
 
+// forget drops the lists of the repositories in a scope. Of one that is refreshed
+// for a tag alone too: whether it has the tag is among what is asked.
+func (l *lists) forget(s scope) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, repository := range l.kept.Keys() {
+		if s.has(repository) {
+			l.kept.Remove(repository)
+		}
+	}
+}
+
 // grew takes note of one more name in a list, and drops those used longest ago
 // where there are too many.
 func (l *lists) grew(repository string, list *tagList) {

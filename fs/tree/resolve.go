@@ -25,6 +25,7 @@ func (r *repository) resolve(ctx context.Context, tag string) (resolution, error
 		if answer, ok := r.fresh(tag); ok {
 			return answer, nil
 		}
+		asked := r.tree.now()
 		m, err := r.ask(ctx, tag)
 		if err != nil {
 			if isAbsent(err) {
@@ -33,9 +34,12 @@ func (r *repository) resolve(ctx context.Context, tag string) (resolution, error
 			return resolution{}, err
 		}
 		record := cache.Tag{Digest: m.Digest, Resolved: r.tree.now()}
+		if r.refreshed(tag, asked) {
+			record.Resolved = asked // the answer is from before
+		}
 		r.tree.tags.Add(tagKey{r.name(), tag}, record)
 		r.reportLocal("tags/"+tag, r.local.PutTag(tag, record))
-		return resolution{m, record.Resolved.Add(r.tree.opts.TagTTL)}, nil
+		return resolution{m, r.until(tag, record)}, nil
 	})
 }
 
@@ -44,11 +48,31 @@ func (r *repository) resolve(ctx context.Context, tag string) (resolution, error
 // not the digest: the registry may not have that any more.
 func (r *repository) fresh(tag string) (resolution, bool) {
 	record, ok := r.record(tag)
-	if !ok || !within(record.Resolved, r.tree.now(), r.tree.opts.TagTTL) {
+	if !ok || !r.current(tag, record) {
 		return resolution{}, false
 	}
 	m, ok := r.kept(record.Digest)
-	return resolution{m, record.Resolved.Add(r.tree.opts.TagTTL)}, ok
+	return resolution{m, r.until(tag, record)}, ok
+}
+
+// current says whether a record answers without a request: it is within its TTL,
+// and of after the last refresh.
+func (r *repository) current(tag string, record cache.Tag) bool {
+	return within(record.Resolved, r.tree.now(), r.tree.opts.TagTTL) && !r.refreshed(tag, record.Resolved)
+}
+
+// refreshed says whether the tag was refreshed at or after a time.
+func (r *repository) refreshed(tag string, t time.Time) bool {
+	last := r.tree.refreshes.since(r.name(), tag, r.tree.now())
+	return !last.IsZero() && !t.After(last)
+}
+
+// until is when a record stops answering.
+func (r *repository) until(tag string, record cache.Tag) time.Time {
+	if r.refreshed(tag, record.Resolved) {
+		return record.Resolved
+	}
+	return record.Resolved.Add(r.tree.opts.TagTTL)
 }
 
 // record returns what a tag meant when it was resolved last: by this process or,
@@ -56,7 +80,7 @@ func (r *repository) fresh(tag string) (resolution, bool) {
 func (r *repository) record(tag string) (cache.Tag, bool) {
 	key := tagKey{r.name(), tag}
 	record, ok := r.tree.tags.Get(key)
-	if ok && within(record.Resolved, r.tree.now(), r.tree.opts.TagTTL) {
+	if ok && r.current(tag, record) {
 		return record, true
 	}
 	stored, err := r.local.Tag(tag)

@@ -48,6 +48,7 @@ type Tree struct {
 	tags      *lru.Cache[tagKey, cache.Tag] // what tags meant, and when
 	lists     *lists                        // which tags there are
 	flights   *flights                      // what is being asked
+	refreshes refreshes                     // since when what was learned counts
 	stop      chan struct{}                 // closed by Close
 	running   sync.WaitGroup
 
