@@ -63,7 +63,7 @@ func (m *mount) daemon(ctx context.Context, s streams, ready io.WriteCloser) err
 	case serving:
 		log.Error("the mount ended", "mountpoint", m.Mountpoint, "error", err)
 	default:
-		_, _ = fmt.Fprint(ready, err) // who started this has gone
+		_, _ = fmt.Fprint(ready, explain(err)) // who started this has gone
 	}
 	return err
 }

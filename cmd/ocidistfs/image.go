@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"log/slog"
 
@@ -33,7 +32,7 @@ type manifest struct {
 func cachedImage(ctx context.Context, client *registry.Client, ref registry.Reference, platform tree.Platform, dir string, log *slog.Logger) (image, error) {
 	store, err := cache.Open(dir, cache.Options{Logger: log})
 	if err != nil {
-		return image{}, fmt.Errorf("%w; --no-cache does without", err)
+		return image{}, advised{err, "--cache-dir names another; --no-cache does without"}
 	}
 	t := tree.New(tree.Options{Client: client, Store: store, Platform: platform})
 	img, err := imageOf(ctx, t, ref)

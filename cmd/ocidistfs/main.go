@@ -78,7 +78,7 @@ func run(ctx context.Context, args []string, s streams) int {
 		fmt.Fprintln(s.err, "ocidistfs: interrupted")
 		return exitFailed
 	default:
-		fmt.Fprintf(s.err, "ocidistfs: %v\n", err)
+		fmt.Fprintln(s.err, "ocidistfs:", explain(err))
 		return exitFailed
 	}
 }

@@ -36,7 +36,7 @@ func addManifest(app *kingpin.Application) (string, command) {
 		defer end()
 		m, err := repo.Manifest(ctx, identifier(ref))
 		if err != nil {
-			return err
+			return c.advise(ctx, repo, ref, err)
 		}
 		fmt.Fprintln(s.err, c.api())
 		fmt.Fprintln(s.err, "referenced manifest", m.Descriptor.Digest.Hex)

@@ -124,7 +124,7 @@ func (m *mount) serve(ctx context.Context, log *slog.Logger, ready func() error)
 	defer client.Close()
 	store, err := cache.Open(m.CacheDir, cache.Options{Logger: log})
 	if err != nil {
-		return err
+		return advised{err, "--cache-dir names another"}
 	}
 	defer func() { err = errors.Join(err, store.Close()) }()
 	platform, err := parsePlatform(m.Platform)

@@ -70,7 +70,7 @@ func (p *pull) run(ctx context.Context, s streams) error {
 		img, err = cachedImage(ctx, client, p.ref, p.platform, dir, warnings(s.err))
 	}
 	if err != nil {
-		return err
+		return p.advise(ctx, repo, p.ref, err)
 	}
 	defer img.release()
 	said := s.out

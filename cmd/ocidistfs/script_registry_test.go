@@ -25,6 +25,7 @@ var registryCommands = map[string]scriptCommand{
 	"index":    pushIndex,
 	"manifest": pushManifest,
 	"tags":     addTestTags,
+	"untag":    removeTag,
 	"fault":    breakRegistry,
 	"heal":     healRegistry,
 }
@@ -131,6 +132,12 @@ func addTestTags(ts *testscript.TestScript, _ bool, args []string) {
 	for i := range n {
 		server.Tag(repo, fmt.Sprintf("t%05d", i), d)
 	}
+}
+
+// removeTag is: untag VARIABLE REPOSITORY:TAG
+func removeTag(ts *testscript.TestScript, _ bool, args []string) {
+	server, repo, tag, _ := repositoryOf(ts, args)
+	server.Untag(repo, tag)
 }
 
 // breakRegistry is: fault VARIABLE PATTERN flip|cut|refuse|silent [NUMBER], for

@@ -30,7 +30,7 @@ func addTags(app *kingpin.Application) (string, command) {
 		defer end()
 		for tag, err := range repo.Tags(ctx) {
 			if err != nil {
-				return err // the tags that came are true all the same
+				return c.advise(ctx, repo, ref, err) // the tags that came are true all the same
 			}
 			// Unbuffered: where a page ends cannot be seen, and whoever reads the
 			// first one must not wait for the next.
