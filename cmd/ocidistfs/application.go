@@ -2,16 +2,9 @@ package main
 
 import (
 	"strings"
-	"text/template"
 
 	"github.com/alecthomas/kingpin/v2"
 )
-
-const applicationHelp = `Container registries as directories; and their tags, manifests and images without a mount.
-
-The variable shown with a flag sets it too; the command line wins, and there --no-FLAG takes back a flag without a value.
-
-The exit code is 0, 1 after a failure, 2 after a wrong call.`
 
 // An application is all commands with their flags.
 type application struct {
@@ -24,9 +17,10 @@ func newApplication(s streams) *application {
 	// Kingpin would read arguments from files whose name follows an "@", which a
 	// reference has too.
 	kingpin.EnableFileExpansion = false
+	kingpin.ManPageTemplate = manTemplate // what its hidden flag shows
 	k := kingpin.New("ocidistfs", applicationHelp)
 	k.UsageWriter(s.out).ErrorWriter(s.err)
-	k.UsageFuncs(template.FuncMap{"FlagsToTwoColumns": flagColumns})
+	k.UsageTemplate(usageTemplate).UsageFuncs(helpFunctions())
 	k.HelpFlag.Short('h').Help("Show this help.")
 	k.Terminate(func(code int) { panic(exited(code)) })
 	a := &application{k, map[string]command{}, s}
@@ -64,13 +58,16 @@ func (a *application) parse(args []string) (name string, code int, err error) {
 		a.kingpin.Usage(nil)
 		return "", exitUsage, nil
 	}
+	if args[0] == "help" && len(args) > 1 {
+		args = append(args[1:len(args):len(args)], "--help") // kingpin ends the program over an unknown one
+	}
 	args = joinDashes(args)
 	name, err = a.kingpin.Parse(args)
 	if err != nil {
 		if parsed, _ := a.kingpin.ParseContext(args); parsed != nil && parsed.SelectedCommand != nil {
 			name = parsed.SelectedCommand.FullCommand()
 		}
-		return name, exitUsage, usageError{err}
+		return name, exitUsage, wrongCall(a.kingpin.Model(), err)
 	}
 	return name, 0, nil
 }

@@ -27,7 +27,7 @@ const (
 
 func addDemo(app *kingpin.Application) (string, command) {
 	var mountpoint string
-	cmd := app.Command("demo", "Mount a small registry of its own and walk through it.\n\nExample: ocidistfs demo")
+	cmd := app.Command("demo", "Mount a small registry of its own and walk through it.").HelpLong("ocidistfs demo")
 	cmd.Arg("MOUNTPOINT", "An empty directory; by default a temporary one.").StringVar(&mountpoint)
 	return cmd.FullCommand(), func(ctx context.Context, s streams) error { return demo(ctx, s, mountpoint) }
 }

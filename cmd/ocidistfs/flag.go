@@ -60,19 +60,23 @@ func flagColumns(flags []*kingpin.FlagModel) [][2]string {
 		if f.Hidden {
 			continue
 		}
-		name := "    --" + f.Name
-		if f.Short != 0 {
-			name = "-" + string(f.Short) + ", --" + f.Name
-		}
-		if !f.IsBoolFlag() {
-			name += "=" + f.FormatPlaceHolder()
-		}
-		if v, ok := f.Value.(namedValue); ok && v.IsCumulative() {
-			name += " ..."
-		}
-		rows = append(rows, [2]string{name, f.HelpWithEnvar()})
+		rows = append(rows, [2]string{flagName(f), f.HelpWithEnvar()})
 	}
 	return rows
+}
+
+func flagName(f *kingpin.FlagModel) string {
+	name := "    --" + f.Name
+	if f.Short != 0 {
+		name = "-" + string(f.Short) + ", --" + f.Name
+	}
+	if !f.IsBoolFlag() {
+		name += "=" + f.FormatPlaceHolder()
+	}
+	if v, ok := f.Value.(namedValue); ok && v.IsCumulative() {
+		name += " ..."
+	}
+	return name
 }
 
 // hosts is the value of a flag that names registries. It can be repeated, and

@@ -27,7 +27,7 @@ func TestVariables(t *testing.T) {
 				t.Errorf("%s --help does not show %s", cmd.Name, f.Envar)
 			}
 		}
-		if cmd.Name != "help" && !cmd.Hidden && !strings.Contains(cmd.Help, "\n\nExample: ocidistfs "+cmd.Name) {
+		if cmd.Name != "help" && !cmd.Hidden && !strings.Contains(firstExample(cmd), "ocidistfs "+cmd.Name) {
 			t.Errorf("%s has no example", cmd.Name)
 		}
 	}

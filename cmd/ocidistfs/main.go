@@ -48,9 +48,6 @@ type streams struct {
 // A command is what runs after the flags are parsed.
 type command func(ctx context.Context, s streams) error
 
-// usageError is a call that can never work, whatever registries say.
-type usageError struct{ error }
-
 func usagef(format string, args ...any) error { return usageError{fmt.Errorf(format, args...)} }
 
 // run parses the arguments, runs the command and returns the exit code.

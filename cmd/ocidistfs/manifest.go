@@ -10,11 +10,18 @@ import (
 	"github.com/alecthomas/kingpin/v2"
 )
 
+const manifestExamples = `ocidistfs manifest docker.io/library/alpine:3.10
+# The exact bytes: their checksum is the digest.
+ocidistfs manifest --raw docker.io/library/alpine:3.10 | sha256sum
+# Of an index, the manifest of the image for a platform:
+ocidistfs manifest --resolve --platform linux/arm64 docker.io/library/alpine:3.10
+`
+
 func addManifest(app *kingpin.Application) (string, command) {
 	var c connection
 	var reference, platform string
 	var raw, resolve bool
-	cmd := app.Command("manifest", "Show the manifest of an image.\n\nExample: ocidistfs manifest docker.io/library/alpine:3.10")
+	cmd := app.Command("manifest", "Show the manifest of an image.").HelpLong(manifestExamples)
 	c.flags(cmd)
 	cmd.Flag("raw", "The exact bytes that the registry serves.").BoolVar(&raw)
 	cmd.Flag("resolve", "Of an index, the manifest for the platform.").BoolVar(&resolve)

@@ -34,10 +34,23 @@ type mount struct {
 	UID, GID   uint32
 }
 
+const mountExamples = `ocidistfs mount /mnt/reg
+# In the foreground, with what happens on the terminal:
+ocidistfs mount --foreground --log-level info /mnt/reg
+# A registry of one's own, listed in the root, with its authority and a password:
+ocidistfs mount --registry reg.example.com:5000 --ca-cert ca.pem --username alice --password-stdin /mnt/reg <password
+# For all users of the machine, images of another platform:
+ocidistfs mount --allow-other --platform linux/arm64 /mnt/arm
+# What can be done then:
+ls /mnt/reg/docker.io/library/alpine/tags
+cp /mnt/reg/docker.io/library/alpine/tags/3.10/image.tar /tmp/foo.tar
+docker load </mnt/reg/docker.io/library/alpine/tags/3.10/image.tar
+`
+
 func addMount(app *kingpin.Application) (string, command) {
 	var m mount
 	var foreground bool
-	cmd := app.Command("mount", "Mount all registries as a directory, in the background.\n\nExample: ocidistfs mount /mnt/reg")
+	cmd := app.Command("mount", "Mount all registries as a directory, in the background.").HelpLong(mountExamples)
 	m.Connection.flags(cmd)
 	m.Logging.flags(cmd)
 	cacheFlag(cmd, &m.CacheDir)
@@ -46,8 +59,8 @@ func addMount(app *kingpin.Application) (string, command) {
 	platformFlag(cmd, &m.Platform)
 	cmd.Flag("registry", "List this host in the root (repeatable, or a list with commas).").PlaceHolder("HOST").SetValue(&m.Registries)
 	cmd.Flag("allow-other", "Let other users look, by mode bits.").BoolVar(&m.AllowOther)
-	cmd.Flag("uid", "Owner of the files.").Default(fmt.Sprint(os.Getuid())).Uint32Var(&m.UID)
-	cmd.Flag("gid", "Group of the files.").Default(fmt.Sprint(os.Getgid())).Uint32Var(&m.GID)
+	cmd.Flag("uid", "Owner of the files; by default who mounts.").PlaceHolder("UID").Default(fmt.Sprint(os.Getuid())).Uint32Var(&m.UID)
+	cmd.Flag("gid", "Group of the files; by default that of who mounts.").PlaceHolder("GID").Default(fmt.Sprint(os.Getgid())).Uint32Var(&m.GID)
 	cmd.Flag("foreground", "Stay, until a signal or an unmount.").Short('f').BoolVar(&foreground)
 	cmd.Arg("MOUNTPOINT", "An empty directory.").Required().StringVar(&m.Mountpoint)
 	return cmd.FullCommand(), func(ctx context.Context, s streams) error {

@@ -9,12 +9,12 @@ import (
 )
 
 // progress counts what is written through it, and shows it where a person looks:
-// on a terminal.
+// on a terminal that can go back in a line.
 type progress struct{ bar *progressbar.ProgressBar }
 
 func newProgress(w io.Writer, size int64, what string) *progress {
 	f, ok := w.(*os.File)
-	if !ok || !term.IsTerminal(int(f.Fd())) {
+	if !ok || !term.IsTerminal(int(f.Fd())) || os.Getenv("TERM") == "dumb" {
 		return &progress{}
 	}
 	return &progress{progressbar.NewOptions64(size,

@@ -23,10 +23,19 @@ type pull struct {
 	noCache             bool
 }
 
+const pullExamples = `ocidistfs pull docker.io/library/alpine:3.10 --path /tmp/foo.tar
+# Straight into docker, and nothing else said:
+ocidistfs pull docker.io/library/alpine:3.10 --path - --no-manifests --no-hashes 2>/dev/null | docker load
+# Another platform, and nothing kept in the cache:
+ocidistfs pull docker.io/library/alpine:3.10 --platform linux/arm64 --no-cache --path /tmp/arm.tar
+# With a password, through a proxy:
+ocidistfs pull reg.example.com/team/app:1.2 --username alice --password-stdin --proxy http://proxy.example.com:3128 --path app.tar <password
+`
+
 func addPull(app *kingpin.Application) (string, command) {
 	var p pull
 	var reference, platform string
-	cmd := app.Command("pull", "Pull an image as a tarball that docker load and all others take.\n\nExample: ocidistfs pull docker.io/library/alpine:3.10 --path /tmp/foo.tar")
+	cmd := app.Command("pull", "Pull an image as a tarball that docker load and all others take.").HelpLong(pullExamples)
 	p.flags(cmd)
 	cmd.Flag("path", "Where to write the tarball; - is standard output.").Required().PlaceHolder("FILE").StringVar(&p.path)
 	cmd.Flag("no-manifests", "Do not show the manifests.").BoolVar(&p.noManifests)

@@ -20,7 +20,7 @@ func runOnTerminal(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Check(err)
 	c := exec.Command(program, args...)
 	c.Dir = ts.Getenv("WORK")
-	for _, name := range []string{"WORK", "HOME", "PATH"} {
+	for _, name := range []string{"WORK", "HOME", "PATH", "TERM"} {
 		c.Env = append(c.Env, name+"="+ts.Getenv(name))
 	}
 	c.Stdout, c.Stderr = ts.Stdout(), its

@@ -9,10 +9,15 @@ import (
 	"github.com/ocidistfs/ocidistfs/registry"
 )
 
+const tagsExamples = `ocidistfs tags docker.io/library/alpine
+ocidistfs tags docker.io/library/alpine | sort --version-sort | tail -n 5
+ocidistfs tags --insecure reg.example.com:5000 reg.example.com:5000/team/app
+`
+
 func addTags(app *kingpin.Application) (string, command) {
 	var c connection
 	var reference string
-	cmd := app.Command("tags", "List the tags of a repository, one a line.\n\nExample: ocidistfs tags docker.io/library/alpine")
+	cmd := app.Command("tags", "List the tags of a repository, one a line.").HelpLong(tagsExamples)
 	c.flags(cmd)
 	cmd.Arg("REPOSITORY", "<host>[:<port>]/path").Required().StringVar(&reference)
 	return cmd.FullCommand(), func(ctx context.Context, s streams) error {

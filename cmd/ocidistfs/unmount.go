@@ -10,7 +10,7 @@ import (
 
 func addUnmount(app *kingpin.Application) (string, command) {
 	var mountpoint string
-	cmd := app.Command("unmount", "End a mount.\n\nExample: ocidistfs unmount /mnt/reg").Alias("umount")
+	cmd := app.Command("unmount", "End a mount. One that is in use disappears at once.").HelpLong("ocidistfs unmount /mnt/reg").Alias("umount")
 	cmd.Arg("MOUNTPOINT", "Where it is mounted.").Required().StringVar(&mountpoint)
 	return cmd.FullCommand(), func(context.Context, streams) error { return fs.Unmount(mountpoint) }
 }

@@ -23,7 +23,7 @@ func versionString() string {
 }
 
 func addVersion(app *kingpin.Application) (string, command) {
-	cmd := app.Command("version", "Show the version.\n\nExample: ocidistfs version")
+	cmd := app.Command("version", "Show the version.").HelpLong("ocidistfs version")
 	return cmd.FullCommand(), func(_ context.Context, s streams) error {
 		_, err := fmt.Fprintf(s.out, "ocidistfs %s %s %s/%s\n", versionString(), runtime.Version(), runtime.GOOS, runtime.GOARCH)
 		return err
