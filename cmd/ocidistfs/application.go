@@ -25,7 +25,8 @@ func newApplication(s streams) *application {
 	k.Terminate(func(code int) { panic(exited(code)) })
 	a := &application{k, map[string]command{}, s}
 	for _, add := range []func(*kingpin.Application) (string, command){
-		addMount, addUnmount, addTags, addManifest, addPull, addDemo, addVersion, addDaemon,
+		addMount, addUnmount, addStatus, addRefresh, addTags, addManifest, addPull, addDemo,
+		addVersion, addDaemon,
 	} {
 		name, c := add(k)
 		a.commands[name] = c

@@ -7,7 +7,6 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
-	"runtime"
 	"time"
 
 	"github.com/alecthomas/kingpin/v2"
@@ -169,29 +168,6 @@ func (m *mount) serve(ctx context.Context, log *slog.Logger, ready func() error)
 		return nil
 	case <-ctx.Done():
 		return server.Unmount()
-	}
-}
-
-// status is what status.json shows of the mount.
-func (m *mount) status(client *registry.Client, store *cache.Store, platform tree.Platform) func() any {
-	started := time.Now().UTC().Truncate(time.Second)
-	return func() any {
-		return struct {
-			Version    string         `json:"version"`
-			Go         string         `json:"go"`
-			PID        int            `json:"pid"`
-			Mountpoint string         `json:"mountpoint"`
-			Started    time.Time      `json:"started"`
-			Platform   string         `json:"platform"`
-			TagTTL     string         `json:"tagTTL"`
-			ListTTL    string         `json:"listTTL"`
-			CacheDir   string         `json:"cacheDir"`
-			Cache      cache.Stats    `json:"cache"`
-			Registries registry.Stats `json:"registries"`
-		}{
-			versionString(), runtime.Version(), os.Getpid(), m.Mountpoint, started, platform.String(),
-			m.TagTTL.String(), m.ListTTL.String(), store.Dir(), store.Stats(), client.Stats(),
-		}
 	}
 }
 

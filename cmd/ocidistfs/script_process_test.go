@@ -29,11 +29,12 @@ func runs(pid int) bool {
 	return err == nil && exe == program
 }
 
-// sendSignal is: signal INT|TERM|HUP|KILL [PID]; without a number it goes to what
+// sendSignal is: signal INT|TERM|HUP|KILL|STOP|CONT [PID]; without a number it goes to what
 // was started in the background last.
 func sendSignal(ts *testscript.TestScript, _ bool, args []string) {
 	signal, ok := map[string]syscall.Signal{
 		"INT": syscall.SIGINT, "TERM": syscall.SIGTERM, "HUP": syscall.SIGHUP, "KILL": syscall.SIGKILL,
+		"STOP": syscall.SIGSTOP, "CONT": syscall.SIGCONT,
 	}[args[0]]
 	if !ok {
 		ts.Fatalf("unknown signal %s", args[0])

@@ -1,0 +1,102 @@
+package main
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"runtime"
+	"time"
+
+	"github.com/ocidistfs/ocidistfs/cache"
+	"github.com/ocidistfs/ocidistfs/fs"
+	"github.com/ocidistfs/ocidistfs/fs/tree"
+	"github.com/ocidistfs/ocidistfs/registry"
+)
+
+// A mountStatus is what a mount says of itself in status.json.
+type mountStatus struct {
+	Version    string         `json:"version"`
+	Go         string         `json:"go"`
+	PID        int            `json:"pid"`
+	Mountpoint string         `json:"mountpoint"`
+	Started    time.Time      `json:"started"`
+	Platform   string         `json:"platform"`
+	TagTTL     string         `json:"tagTTL"`
+	ListTTL    string         `json:"listTTL"`
+	CacheDir   string         `json:"cacheDir"`
+	Cache      cache.Stats    `json:"cache"`
+	Registries registry.Stats `json:"registries"`
+}
+
+// status returns what makes the status of the mount.
+func (m *mount) status(client *registry.Client, store *cache.Store, platform tree.Platform) func() any {
+	started := time.Now().UTC().Truncate(time.Second)
+	return func() any {
+		return mountStatus{
+			versionString(), runtime.Version(), os.Getpid(), m.Mountpoint, started, platform.String(),
+			m.TagTTL.String(), m.ListTTL.String(), store.Dir(), store.Stats(), client.Stats(),
+		}
+	}
+}
+
+// A mountReport is a mount as seen from outside.
+type mountReport struct {
+	Mountpoint string `json:"mountpoint"`
+	// State is "serving", or why nothing more is known: "stale" where the process
+	// is gone, "silent" where it does not answer, "closed" where others may not
+	// look, "unknown" else, for the reason in Error.
+	State string `json:"state"`
+	Error string `json:"error,omitempty"`
+	// Mount and Errors are what status.json says.
+	Mount  *mountStatus `json:"mount,omitempty"`
+	Errors []mountError `json:"errors,omitempty"`
+	// Usage is of the cache directory; nil where this user cannot see it.
+	Usage *cache.Usage `json:"cacheUsage,omitempty"`
+}
+
+// A mountError is an error that the mount answered with.
+type mountError struct {
+	Time  time.Time `json:"time"`
+	Path  string    `json:"path"`
+	Errno string    `json:"errno"`
+	Error string    `json:"error"`
+	Count int       `json:"count"`
+}
+
+// stateOf is the word for why a mount has no status.
+func stateOf(err error) string {
+	for _, c := range []struct {
+		is    error
+		state string
+	}{{fs.ErrStale, "stale"}, {fs.ErrSilent, "silent"}, {os.ErrPermission, "closed"}} {
+		if errors.Is(err, c.is) {
+			return c.state
+		}
+	}
+	return "unknown"
+}
+
+// report asks the mount at a mountpoint. The error is fs.ErrNotMounted, or of
+// the way there: that a mount does not answer is a report.
+func report(mountpoint string) (mountReport, error) {
+	path, status, err := fs.ReadStatus(mountpoint)
+	switch {
+	case errors.Is(err, fs.ErrNotMounted), path == "":
+		return mountReport{}, err
+	case err != nil:
+		return mountReport{Mountpoint: path, State: stateOf(err), Error: err.Error()}, nil
+	}
+	var said struct {
+		Mount  *mountStatus
+		Errors []mountError
+	}
+	if err := json.Unmarshal(status, &said); err != nil || said.Mount == nil {
+		return mountReport{Mountpoint: path, State: "unknown", Error: fmt.Sprintf("its status.json makes no sense: %v", err)}, nil
+	}
+	r := mountReport{Mountpoint: path, State: "serving", Mount: said.Mount, Errors: said.Errors}
+	if usage, err := cache.UsageOf(said.Mount.CacheDir); err == nil {
+		r.Usage = &usage
+	}
+	return r, nil
+}
