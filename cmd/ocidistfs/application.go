@@ -17,7 +17,9 @@ func newApplication(s streams) *application {
 	// Kingpin would read arguments from files whose name follows an "@", which a
 	// reference has too.
 	kingpin.EnableFileExpansion = false
-	kingpin.ManPageTemplate = manTemplate // what its hidden flag shows
+	// What its hidden flags show is ours too.
+	kingpin.ManPageTemplate = manTemplate
+	kingpin.BashCompletionTemplate, kingpin.ZshCompletionTemplate = bashCompletion, zshCompletion
 	k := kingpin.New("ocidistfs", applicationHelp)
 	k.UsageWriter(s.out).ErrorWriter(s.err)
 	k.UsageTemplate(usageTemplate).UsageFuncs(helpFunctions())
@@ -26,7 +28,7 @@ func newApplication(s streams) *application {
 	a := &application{k, map[string]command{}, s}
 	for _, add := range []func(*kingpin.Application) (string, command){
 		addMount, addUnmount, addStatus, addRefresh, addTags, addManifest, addPull, addDemo,
-		addVersion, addDaemon,
+		addCompletion, addVersion, addComplete, addDaemon,
 	} {
 		name, c := add(k)
 		a.commands[name] = c
