@@ -91,8 +91,12 @@ func report(mountpoint string) (mountReport, error) {
 		Mount  *mountStatus
 		Errors []mountError
 	}
-	if err := json.Unmarshal(status, &said); err != nil || said.Mount == nil {
-		return mountReport{Mountpoint: path, State: "unknown", Error: fmt.Sprintf("its status.json makes no sense: %v", err)}, nil
+	err = json.Unmarshal(status, &said)
+	if err == nil && said.Mount == nil {
+		err = errors.New("it tells of no mount")
+	}
+	if err != nil {
+		return mountReport{Mountpoint: path, State: "unknown", Error: fmt.Sprintf("status.json: %v", err)}, nil
 	}
 	r := mountReport{Mountpoint: path, State: "serving", Mount: said.Mount, Errors: said.Errors}
 	if usage, err := cache.UsageOf(said.Mount.CacheDir); err == nil {
