@@ -98,6 +98,9 @@ func TestOrdinaryUser(t *testing.T) {
 	if got := u.must("stat -c '%u %g' " + image + "/digest"); got != "65534 65534\n" {
 		t.Errorf("the files belong to %q", got)
 	}
+	if got := u.must("ocidistfs status --json reg; ocidistfs refresh reg"); !strings.Contains(got, `"state": "serving"`) {
+		t.Errorf("status: %q", got)
+	}
 	// Not even root may look into another user's mount, unless that allowed it.
 	bash(t, "fails ls "+u.home+"/reg")
 	if out, err := u.run("ocidistfs mount --cache-dir cache reg"); err == nil || !strings.Contains(out, "mounted there already") {
