@@ -43,15 +43,15 @@ func decodeSums(b []byte, size int64) *table {
 	return t
 }
 
-// sumsOf reads a whole file and returns its table; nil where its digest is not
-// the blob's, or it cannot be read.
-func (c *content) sumsOf(f *os.File) *table {
+// sumsOf reads a file of size bytes and returns its table; nil where its digest
+// is not the blob's, or it cannot be read.
+func (c *content) sumsOf(f *os.File, size int64) *table {
 	h := sha256.New()
-	t := newTable(chunksOf(c.key.size))
+	t := newTable(chunksOf(size))
 	b := make([]byte, chunkSize)
-	in := io.NewSectionReader(f, 0, c.key.size)
+	in := io.NewSectionReader(f, 0, size)
 	for i := range t.n {
-		chunk := b[:chunkLen(i, c.key.size)]
+		chunk := b[:chunkLen(i, size)]
 		if _, err := io.ReadFull(in, chunk); err != nil {
 			return nil
 		}

@@ -40,20 +40,21 @@ func (c *content) wholeTable(file *os.File) (*table, error) {
 	if err != nil && !errors.Is(err, iofs.ErrNotExist) {
 		return nil, err
 	}
-	if t := decodeSums(b, info.Size()); t != nil {
-		if info.Size() != c.key.size {
-			// The file is what its digest says, and so it is the manifest that lies.
-			// It may be of another repository than those that rightly use the blob.
-			return nil, fmt.Errorf("%w: it has %d bytes, not %d", ErrMismatch, info.Size(), c.key.size)
-		}
-		return t, nil
-	}
 	if info.Size() == c.key.size {
-		if t := c.sumsOf(file); t != nil {
-			return t, writeFile(path, encodeSums(c.key.size, t), 0o400)
+		if t := decodeSums(b, c.key.size); t != nil {
+			return t, nil
 		}
 	}
-	return nil, c.removeWhole(file)
+	switch t := c.sumsOf(file, info.Size()); {
+	case t == nil:
+		return nil, c.removeWhole(file)
+	case info.Size() != c.key.size:
+		// The file is what its digest says, and so it is the manifest that lies. It
+		// may be of another repository than those that rightly use the blob.
+		return nil, fmt.Errorf("%w: it has %d bytes, not %d", ErrMismatch, info.Size(), c.key.size)
+	default:
+		return t, writeFile(path, encodeSums(c.key.size, t), 0o400)
+	}
 }
 
 // removeWhole removes the verified file and its sums, if it is still f.

@@ -115,8 +115,12 @@ func FuzzWhole(f *testing.F) {
 			f.Add(uint32(0), []byte{}, uint32(size+1), sums, fix)
 		}
 	}
+	// Cut short, with sums that are sound and of that very length: no other sums
+	// than the file's own digest can tell.
+	f.Add(uint32(0), []byte{1}, uint32(size-1), encodeSums(size-1, t), false)
 	s := openStore(f, f.TempDir())
 	f.Fuzz(func(t *testing.T, at uint32, patch []byte, length uint32, sums []byte, fix bool) {
+		sums = bytes.Clone(sums)           // which are the fuzzer's
 		if n := len(sums); fix && n >= 4 { // so that what is inside is looked at
 			binary.BigEndian.PutUint32(sums[n-4:], sum(sums[:n-4]))
 		}
