@@ -76,10 +76,14 @@ func imageOf(ctx context.Context, t *tree.Tree, ref registry.Reference) (image, 
 	}, nil
 }
 
-// copyAll copies an open file in order.
+// copyAll copies an open file in order. It looks at ctx itself: a read of what is
+// there already does not wait, and so does not.
 func copyAll(ctx context.Context, w io.Writer, from tree.OpenFile) error {
 	b := make([]byte, 1<<20)
 	for off := int64(0); off < from.Size(); {
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
 		n, err := from.ReadAt(ctx, b[:min(int64(len(b)), from.Size()-off)], off)
 		if n == 0 && err != nil {
 			return err

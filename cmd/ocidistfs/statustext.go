@@ -22,7 +22,7 @@ const (
 // writeReports writes reports for a person.
 func writeReports(s streams, reports []mountReport, now time.Time) error {
 	if len(reports) == 0 {
-		_, err := fmt.Fprintln(s.err, "nothing is mounted; ocidistfs mount DIR does")
+		_, err := fmt.Fprintln(s.err, "nothing is mounted; to mount: ocidistfs mount DIR")
 		return err
 	}
 	var text strings.Builder
