@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	iofs "io/fs"
 	"os"
 	"path/filepath"
 )
@@ -27,7 +28,11 @@ func writeWhole(path string, write func(io.Writer) error) (err error) {
 	// Not os.CreateTemp: its files are the user's alone, whatever the umask says.
 	name := filepath.Join(filepath.Dir(path), ".ocidistfs-"+rand.Text()+".tmp")
 	f, err := os.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o666)
-	if err != nil {
+	var opened *iofs.PathError
+	switch {
+	case errors.As(err, &opened): // with a name that only we know
+		return fmt.Errorf("write %s: %w", path, opened.Err)
+	case err != nil:
 		return fmt.Errorf("write %s: %w", path, err)
 	}
 	defer func() {
