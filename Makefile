@@ -7,7 +7,7 @@ LDFLAGS  := -s -w -X main.version=$(VERSION)
 BUILD    := CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)'
 
 .DEFAULT_GOAL := build
-.PHONY: build test race single user interop demo lint fuzz cross help clean
+.PHONY: build test race single user docs interop demo lint fuzz cross help clean
 
 build: ## build dist/ocidistfs
 	$(BUILD) -o dist/ocidistfs ./cmd/ocidistfs
@@ -24,6 +24,16 @@ single: ## run the tests on one processor
 
 user: ## run the tests of mounts by others than root (needs fuse3)
 	CGO_ENABLED=0 OCIDISTFS_TEST_USER=1 $(GO) test -count=1 -timeout 5m -run TestOrdinaryUser ./cmd/ocidistfs
+
+# What the documentation's commands need of Debian, besides what is always there.
+READER := jq skopeo
+
+docs: ## run every command of the documentation (installs jq and the like, on Debian)
+	@if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && ! dpkg -s $(READER) >/dev/null 2>&1; then \
+		apt-get update -qq; \
+		DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $(READER) >/dev/null || echo "not all is installed"; \
+	fi
+	OCIDISTFS_DOCS=1 CGO_ENABLED=0 $(GO) test -count=1 -v -timeout 5m -run TestDocs ./cmd/ocidistfs
 
 # What internal/interop needs of Debian; Go programs are pinned in internal/loaders.
 LOADERS := docker.io podman containerd runc skopeo umoci busybox-static libarchive-tools python3
