@@ -32,11 +32,13 @@ type docsShell struct {
 
 // enterHouse makes the directories of a reader's machine: /mnt and /tmp are empty,
 // home is in /mnt/.docs, and the program is in /usr/local/bin beside what is there.
-// What lies in /mnt or /tmp and is needed all the same keeps its place.
+// What lies in /mnt or /tmp and is needed all the same keeps its place. Mounts of
+// the program that are somebody else's are not seen there.
 const enterHouse = `
 set -e
 mount --make-rprivate /
 mount -t proc proc /proc
+awk '/ - fuse.ocidistfs / { print $5 }' /proc/self/mountinfo | while read -r path; do umount -cl "$(printf %b "$path")"; done
 mount -t tmpfs tmpfs "$DOCS_HOUSE"
 cd "$DOCS_HOUSE"
 mkdir mnt tmp old bin home
