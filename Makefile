@@ -28,7 +28,7 @@ user: ## run the tests of mounts by others than root (needs fuse3)
 # What the documentation's commands need of Debian, besides what is always there.
 READER := jq skopeo
 
-docs: ## run every command of the documentation (installs jq and the like, on Debian)
+docs: ## run the commands of the documentation (installs jq and the like, on Debian)
 	@if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && ! dpkg -s $(READER) >/dev/null 2>&1; then \
 		apt-get update -qq; \
 		DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $(READER) >/dev/null || echo "not all is installed"; \

@@ -97,8 +97,8 @@ func Blocks(page string) ([]Block, error) {
 // A Step is a command, or several that are run as one, and what should come of it.
 type Step struct {
 	Command string
-	// Compared says whether Want is the output, as [Match] has it. The exit code
-	// of a step without an output is 0; of one with it, it may be any.
+	// Compared says whether Want is the output, as [Match] has it. A step may fail
+	// where Want shows something, as it would the error.
 	Compared bool
 	Want     string
 }
