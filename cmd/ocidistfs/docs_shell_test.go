@@ -30,10 +30,11 @@ type docsShell struct {
 	out *bufio.Reader
 }
 
-// enterHouse makes the directories of a reader's machine: /mnt and /tmp are empty,
-// home is in /mnt/.docs, and the program is in /usr/local/bin beside what is there.
-// What lies in /mnt or /tmp and is needed all the same keeps its place. Mounts of
-// the program that are somebody else's are not seen there.
+// enterHouse makes the directories of a reader's machine: /mnt, /tmp and /run are
+// empty, home is in /mnt/.docs, and so are podman's images; the program is in
+// /usr/local/bin beside what is there. What lies in one of these and is needed all
+// the same keeps its place. Mounts of the program that are somebody else's are not
+// seen there.
 const enterHouse = `
 set -e
 mount --make-rprivate /
@@ -41,17 +42,18 @@ mount -t proc proc /proc
 awk '/ - fuse.ocidistfs / { print $5 }' /proc/self/mountinfo | while read -r path; do umount -cl "$(printf %b "$path")"; done
 mount -t tmpfs tmpfs "$DOCS_HOUSE"
 cd "$DOCS_HOUSE"
-mkdir mnt tmp old bin home
-mount --rbind /mnt mnt
-mount --rbind /tmp tmp
+mkdir mnt tmp run old bin home
+for dir in mnt tmp run; do mount --rbind /$dir $dir; done
 mount -t tmpfs tmpfs /mnt
 mkdir /mnt/.docs
 mount --rbind . /mnt/.docs
 mount -t tmpfs tmpfs /tmp
+mount -t tmpfs tmpfs /run
 chmod 1777 /tmp
 for dir in $DOCS_KEEP; do
-	case $dir in /mnt/* | /tmp/*) mkdir -p $dir; mount --rbind /mnt/.docs$dir $dir ;; esac
+	case $dir in /mnt/* | /tmp/* | /run/*) mkdir -p $dir; mount --rbind /mnt/.docs$dir $dir ;; esac
 done
+printf '[storage]\ndriver = "vfs"\nrunroot = "/run/containers"\ngraphroot = "%s/containers"\n' "$HOME" >$CONTAINERS_STORAGE_CONF
 cd /mnt/.docs
 mount --bind /usr/local/bin old
 find /mnt/.docs/old -mindepth 1 -maxdepth 1 -exec ln -s -t bin {} +
@@ -90,6 +92,7 @@ func startDocsShell(t *testing.T, h *docsHub, inCheckout bool) *docsShell {
 		"GOCACHE="+caches[0], "GOMODCACHE="+caches[1], "GOFLAGS="+os.Getenv("GOFLAGS"), "GOPROXY=off",
 		// Git refuses to look at a checkout that belongs to others.
 		"GIT_CONFIG_COUNT=1", "GIT_CONFIG_KEY_0=safe.directory", "GIT_CONFIG_VALUE_0=*",
+		"CONTAINERS_STORAGE_CONF=/mnt/.docs/storage.conf",
 		"DOCS_START="+start, "DOCS_PROGRAM="+program, "DOCS_HOUSE="+t.TempDir(),
 		"DOCS_KEEP="+strings.Join([]string{caches[0], caches[1], checkout, filepath.Dir(program), h.dir}, " "))
 	in, err := c.StdinPipe()
