@@ -43,8 +43,11 @@ func (r mountReport) write(w *strings.Builder, now time.Time) {
 	}
 	if r.Mount == nil {
 		line("state", "%s", r.Error)
-		if r.State == "stale" || r.State == "silent" {
+		switch r.State {
+		case "stale", "silent":
 			line("way out", "ocidistfs unmount %s", r.Mountpoint)
+		case "closed":
+			line("", "another user mounted it, without --allow-other")
 		}
 		return
 	}

@@ -46,7 +46,8 @@ func TestWriteReports(t *testing.T) {
 		r.Errors = append(r.Errors, mountError{Time: now, Path: fmt.Sprintf("path%02d", i), Error: "said", Count: i})
 	}
 	var out, errout bytes.Buffer
-	if err := writeReports(streams{nil, &out, &errout}, []mountReport{r, {Mountpoint: "/old", State: "stale", Error: "gone"}}, now); err != nil {
+	others := []mountReport{{Mountpoint: "/old", State: "stale", Error: "gone"}, {Mountpoint: "/theirs", State: "closed", Error: "permission denied"}}
+	if err := writeReports(streams{nil, &out, &errout}, append([]mountReport{r}, others...), now); err != nil {
 		t.Fatal(err)
 	}
 	for _, want := range []string{
@@ -54,6 +55,7 @@ func TestWriteReports(t *testing.T) {
 		"             host11.example: 11, 0 B\n             host10.example", "and 2 more hosts\n",
 		"  errors     0 seconds ago, path07: said (7 times)\n", "7 more in /mnt/reg/.ocidistfs/errors\n",
 		"\n\n/old\n  state      gone\n  way out    ocidistfs unmount /old\n",
+		"\n\n/theirs\n  state      permission denied\n             another user mounted it, without --allow-other\n",
 	} {
 		if !strings.Contains(out.String(), want) {
 			t.Errorf("there is no %q in\n%s", want, &out)
