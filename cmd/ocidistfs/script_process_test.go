@@ -1,8 +1,10 @@
 package main
 
 import (
+	"bytes"
 	"fmt"
 	"os"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"syscall"
@@ -48,6 +50,27 @@ func sendSignal(ts *testscript.TestScript, _ bool, args []string) {
 		ts.Fatalf("process %s is not the program", args[1])
 	}
 	ts.Check(syscall.Kill(pid, signal))
+	if signal == syscall.SIGSTOP && !eventually(func() bool { return stopped(pid) }) {
+		ts.Fatalf("process %d does not stop", pid)
+	}
+}
+
+// stopped says whether all threads of a process have stopped. One that has not may
+// still take a request from the kernel, and then whoever waits for the answer
+// cannot even be killed.
+func stopped(pid int) bool {
+	threads, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/stat", pid)) // the pattern is good
+	for _, path := range threads {
+		stat, err := os.ReadFile(path)
+		if err != nil { // it has ended
+			continue
+		}
+		// proc_pid_stat(5): the state comes after the name, which can hold anything.
+		if fields := bytes.Fields(stat[bytes.LastIndexByte(stat, ')')+1:]); string(fields[0]) != "T" {
+			return false
+		}
+	}
+	return len(threads) > 0
 }
 
 // awaitEnd is: gone PID; it waits until the process has ended.
