@@ -3,6 +3,7 @@ package cache
 import (
 	"errors"
 	iofs "io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -20,20 +21,31 @@ func NamesIn(dir string) Names { return Names{dir} }
 
 // Repositories lists the repositories that anything is known of, in order.
 func (n Names) Repositories() ([]string, error) {
+	found, err := n.repositories(nil)
+	return slices.Sorted(maps.Values(found)), err
+}
+
+// repositories returns the names of the repositories by the directories that
+// stand for them. Those in known are not read again: a directory can stand for no
+// other name.
+func (n Names) repositories(known map[string]string) (map[string]string, error) {
 	refs := filepath.Join(n.dir, "refs")
 	entries, err := readDir(refs)
 	if err != nil {
 		return nil, err
 	}
-	var names []string
+	found := make(map[string]string, len(entries))
 	for _, e := range entries {
+		if name, ok := known[e.Name()]; ok {
+			found[e.Name()] = name
+			continue
+		}
 		b, err := os.ReadFile(filepath.Join(refs, e.Name(), "name"))
 		if err == nil && nameOf(string(b)) == e.Name() {
-			names = append(names, string(b))
+			found[e.Name()] = string(b)
 		}
 	}
-	slices.Sort(names)
-	return names, nil
+	return found, nil
 }
 
 // Tags lists the tags of a repository that were resolved, in order.

@@ -40,6 +40,33 @@ func TestNames(t *testing.T) {
 	}
 }
 
+// A store reads the name of a repository once, however often it is listed, and
+// that of one that another process adds.
+func TestRepositoriesAreReadOnce(t *testing.T) {
+	dir := t.TempDir()
+	s, other := openStore(t, dir), openStore(t, dir)
+	want := func(names ...string) {
+		t.Helper()
+		if got, err := s.Repositories(); err != nil || !slices.Equal(got, names) {
+			t.Errorf("repositories %q, %v; want %q", got, err, names)
+		}
+	}
+	a := s.Repository("registry.example.com/a")
+	if err := a.Put(); err != nil {
+		t.Fatal(err)
+	}
+	want("registry.example.com/a")
+	remove(t, filepath.Join(a.dir, "name"))
+	if err := other.Repository("registry.example.com/b").Put(); err != nil {
+		t.Fatal(err)
+	}
+	want("registry.example.com/a", "registry.example.com/b")
+	if err := os.RemoveAll(a.dir); err != nil {
+		t.Fatal(err)
+	}
+	want("registry.example.com/b")
+}
+
 // Asking for names leaves no trace, nor does asking for the size.
 func TestNamesOfNothing(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "none")

@@ -3,8 +3,10 @@ package cache
 import (
 	"crypto/sha256"
 	"encoding/hex"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 )
 
 // A Repository is what a store has of one repository. Making one costs nothing.
@@ -26,10 +28,29 @@ func (s *Store) Repository(name string) *Repository {
 	return &Repository{s, name, filepath.Join(s.dir, "refs", nameOf(name))}
 }
 
-// Repositories lists the repositories that anything is known of.
-func (s *Store) Repositories() ([]string, error) { return NamesIn(s.dir).Repositories() }
+// Repositories lists the repositories that anything is known of, in order. A name
+// is read once.
+func (s *Store) Repositories() ([]string, error) {
+	s.mu.Lock()
+	known := s.names
+	s.mu.Unlock()
+	found, err := NamesIn(s.dir).repositories(known)
+	if err != nil {
+		return nil, err
+	}
+	s.mu.Lock()
+	s.names = found
+	s.mu.Unlock()
+	return slices.Sorted(maps.Values(found)), nil
+}
 
-// begin makes the repository's directory.
+// Put takes note of the repository, where nothing else is kept of it.
+func (r *Repository) Put() error {
+	_, err := r.begin("")
+	return err
+}
+
+// begin makes a directory of the repository's.
 func (r *Repository) begin(sub string) (string, error) {
 	dir := filepath.Join(r.dir, sub)
 	if err := os.MkdirAll(dir, 0o700); err != nil {

@@ -26,13 +26,13 @@ func TestRepositories(t *testing.T) {
 		t.Errorf("repositories %v, %v", names, err)
 	}
 	edit(t, filepath.Join(a.dir, "name"), flip(0))
-	if names, err := s.Repositories(); err != nil || !slices.Equal(names, want[:1]) {
+	if names, err := NamesIn(s.Dir()).Repositories(); err != nil || !slices.Equal(names, want[:1]) {
 		t.Errorf("one with a damaged name is listed: %v, %v", names, err)
 	}
 	if err := a.PutTag("v2", Tag{digestOf(nil), time.Now()}); err != nil {
 		t.Fatal(err)
 	}
-	if names, err := s.Repositories(); err != nil || !slices.Equal(names, want) {
+	if names, err := NamesIn(s.Dir()).Repositories(); err != nil || !slices.Equal(names, want) {
 		t.Errorf("the name is not healed: %v, %v", names, err)
 	}
 	if err := os.RemoveAll(s.Dir()); err != nil {

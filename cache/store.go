@@ -61,6 +61,7 @@ type Store struct {
 	mu       sync.Mutex
 	contents map[contentKey]*content // guarded by mu
 	failed   map[contentKey]failure  // guarded by mu; of late, opened or not
+	names    map[string]string       // guarded by mu; of repositories, by directory; replaced, never changed
 	closed   bool                    // guarded by mu
 }
 

@@ -29,7 +29,10 @@ const (
 	rememberedFailures = 4096
 )
 
-var errClosed = errors.New("the tree is closed")
+var (
+	errClosed   = errors.New("the tree is closed")
+	errUnwanted = errors.New("nobody waits for it")
+)
 
 // flights asks each question once at a time, for all who wait for its answer,
 // and remembers for a moment what went wrong. The request belongs to nobody:
@@ -85,7 +88,7 @@ func (f *flights) ask(ctx context.Context, question string, work func(context.Co
 	asked, ok := f.inAir[question]
 	if !ok {
 		asked = &flight{done: make(chan struct{})}
-		if !f.tree.detach(requestLimit, func(ctx context.Context) { f.run(ctx, question, asked, work) }) {
+		if !f.tree.detach(requestLimit, nil, func(ctx context.Context) { f.run(ctx, question, asked, work) }) {
 			f.mu.Unlock()
 			return resolution{}, errClosed
 		}

@@ -17,8 +17,14 @@ const (
 )
 
 // A tagList is one pass over a repository's tags. It fills in the background,
-// page by page, and any number of readers follow it; it outlives them.
+// page by page, and any number of readers follow it; it outlives them where it is
+// kept.
 type tagList struct {
+	kept     bool          // guarded by lists.mu, as what follows
+	readers  int           // how many follow it
+	counted  int           // how many of its names were counted
+	unwanted chan struct{} // closed when it is neither kept nor read
+
 	mu    sync.Mutex
 	names []string        // guarded by mu; grows only
 	index map[string]bool // guarded by mu; the same names
@@ -37,6 +43,7 @@ func (r *repository) tagNames(ctx context.Context) iter.Seq2[string, error] {
 			yield("", err)
 			return
 		}
+		defer r.tree.lists.leave(list)
 		for next := 0; ; {
 			names, grown, err := list.after(next)
 			for _, name := range names {
@@ -62,13 +69,15 @@ func (r *repository) tagNames(ctx context.Context) iter.Seq2[string, error] {
 	}
 }
 
-// currentList returns a list that may still be used, or starts one.
+// currentList returns a list that may still be used, or starts one. The caller
+// leaves it.
 func (r *repository) currentList() (*tagList, error) {
 	lists := r.tree.lists
 	good := func(list *tagList) bool { return list.good(r.tree.now(), r.tree.opts.ListTTL) }
 	list, isNew := lists.use(r.name(), good)
-	if isNew && !r.tree.detach(listLimit, func(ctx context.Context) { r.fill(ctx, list) }) {
+	if isNew && !r.tree.detach(listLimit, list.unwanted, func(ctx context.Context) { r.fill(ctx, list) }) {
 		list.end(errClosed, r.tree.now())
+		lists.leave(list)
 		return nil, errClosed
 	}
 	return list, nil
@@ -99,13 +108,13 @@ func (r *repository) fill(ctx context.Context, list *tagList) {
 				return fmt.Errorf("tags of %s: %w", r.name(), err)
 			}
 			if isNew {
-				r.tree.lists.grew(r.name(), list)
+				r.tree.lists.grew(list)
 			}
 		}
 		return nil
 	}()
 	if err == nil {
-		r.tree.learn(r.name())
+		r.reportLocal("tags", r.local.Put())
 	}
 	list.end(err, r.tree.now())
 }

@@ -15,6 +15,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/ocidistfs/ocidistfs/registry/registrytest"
 )
@@ -228,6 +229,23 @@ func TestListOutlivesItsReader(t *testing.T) {
 	}
 }
 
+// A repository of which only the tags were listed is known from then on, to those
+// who have the store later too.
+func TestListedRepositoryIsKnown(t *testing.T) {
+	f := newFixture(t, registrytest.Options{})
+	f.push("a/b", "1", 1)
+	if _, err := f.list("a/b/tags"); err != nil {
+		t.Fatal(err)
+	}
+	child, err := walk(t.Context(), f.newTree("linux/amd64"), f.path("a"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, err := names(child.Node.(Dir).List(t.Context())); err != nil || !slices.Equal(got, []string{"b"}) {
+		t.Errorf("listed %q, %v", got, err)
+	}
+}
+
 func TestListLeavesOutWhatIsNoTag(t *testing.T) {
 	f := newFixture(t, registrytest.Options{})
 	d := f.push("a", "1", 1)
@@ -239,35 +257,92 @@ func TestListLeavesOutWhatIsNoTag(t *testing.T) {
 	}
 }
 
+// A list that a refresh dropped ends with its last reader: nobody would see what
+// else comes.
+func TestDroppedListEnds(t *testing.T) {
+	f := newFixture(t, registrytest.Options{PageSize: 10})
+	f.fill("a", 30)
+	dir := f.mustLookup("a/tags").Node.(Dir)
+	silent := f.server.Silent()
+	f.server.Break(registrytest.Only(registrytest.Tags, func(w http.ResponseWriter, r *http.Request, req registrytest.Request, next http.HandlerFunc) {
+		if r.URL.Query().Has("last") { // all pages but the first
+			silent(w, r, req, next)
+			return
+		}
+		next(w, r)
+	}))
+	before := running()
+	const rounds = 10
+	for range rounds {
+		for _, err := range dir.List(t.Context()) {
+			if err != nil {
+				t.Fatal(err)
+			}
+			f.refresh("a/tags") // with a reader, who goes on
+			break
+		}
+	}
+	limit, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	defer cancel()
+	for running() > before && limit.Err() == nil {
+		runtime.Gosched()
+	}
+	if n := running() - before; n > 0 {
+		t.Errorf("%d goroutines of %d lists that nobody reads", n, rounds)
+	}
+}
+
 // What lists hold of memory has a limit, and a list that is dropped is only
-// asked for again.
+// asked for again. It ends when nobody reads it any more.
 func TestListsAreBounded(t *testing.T) {
 	l := newLists()
 	bad := func(*tagList) bool { return false }
+	ended := func(list *tagList) bool {
+		select {
+		case <-list.unwanted:
+			return true
+		default:
+			return false
+		}
+	}
 	old, _ := l.use("old", bad)
 	for range maxTags {
-		l.grew("old", old)
+		l.grew(old)
 	}
 	young, _ := l.use("young", bad)
 	for range maxTags {
-		l.grew("young", young)
+		l.grew(young)
 	}
 	if _, ok := l.get("old"); !ok || l.names != listedTags {
 		t.Fatalf("%d names, want %d", l.names, listedTags)
 	}
-	l.grew("young", young)
+	l.leave(old)
+	if ended(old) {
+		t.Error("a list that is kept has ended")
+	}
+	l.grew(young)
 	if _, ok := l.get("young"); ok {
 		t.Error("the list used longest ago is still there")
 	}
 	if l.names != maxTags {
 		t.Errorf("%d names, want %d", l.names, maxTags)
 	}
-	l.grew("young", young)
+	l.grew(young)
 	if l.names != maxTags {
 		t.Error("a list that was dropped is counted")
 	}
+	if ended(young) {
+		t.Error("a list that is read has ended")
+	}
+	l.leave(young)
+	if !ended(young) {
+		t.Error("a list that is neither kept nor read goes on")
+	}
 	if _, isNew := l.use("old", bad); !isNew || l.names != 0 {
 		t.Errorf("%d names after the list was replaced", l.names)
+	}
+	if !ended(old) {
+		t.Error("a list that was replaced and is not read goes on")
 	}
 }
 

@@ -14,23 +14,22 @@ const (
 	listedTags = 2 * maxTags
 )
 
-// lists keeps the lists of tags that were used last, one a repository. A reader
-// goes on with a list that is dropped. It is safe for concurrent use.
+// lists keeps the lists of tags that were used last, one a repository, and counts
+// who reads each. A reader goes on with a list that is dropped; one that is
+// neither kept nor read ends. It is safe for concurrent use.
 type lists struct {
 	mu    sync.Mutex
-	kept  *simplelru.LRU[string, *countedList] // guarded by mu; by the repository's name
-	names int                                  // guarded by mu; in all of kept
-}
-
-// A countedList is a list, and how many of its names were counted.
-type countedList struct {
-	*tagList
-	counted int // guarded by lists.mu
+	kept  *simplelru.LRU[string, *tagList] // guarded by mu; by the repository's name
+	names int                              // guarded by mu; in all of kept
 }
 
 func newLists() *lists {
 	l := &lists{}
-	kept, err := simplelru.NewLRU(listCount, func(_ string, dropped *countedList) { l.names -= dropped.counted })
+	kept, err := simplelru.NewLRU(listCount, func(_ string, dropped *tagList) {
+		l.names -= dropped.counted
+		dropped.kept = false
+		dropped.endUnwanted()
+	})
 	if err != nil {
 		panic(err) // the only error is a size that is not positive
 	}
@@ -39,30 +38,43 @@ func newLists() *lists {
 }
 
 // use returns the repository's list where it is good, else a new one in its
-// place, which the caller fills.
+// place, which the caller fills. He reads it until he leaves it.
 func (l *lists) use(repository string, good func(*tagList) bool) (list *tagList, isNew bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if c, ok := l.kept.Get(repository); ok {
-		if good(c.tagList) {
-			return c.tagList, false
+	if list, ok := l.kept.Get(repository); ok {
+		if good(list) {
+			list.readers++
+			return list, false
 		}
 		l.kept.Remove(repository) // calls the function above, so that names stays right
 	}
-	c := &countedList{tagList: &tagList{index: map[string]bool{}}}
-	l.kept.Add(repository, c)
-	return c.tagList, true
+	list = &tagList{index: map[string]bool{}, kept: true, readers: 1, unwanted: make(chan struct{})}
+	l.kept.Add(repository, list)
+	return list, true
+}
+
+// leave takes a reader off a list.
+func (l *lists) leave(list *tagList) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	list.readers--
+	list.endUnwanted()
+}
+
+// endUnwanted tells the one who fills a list that it is for nobody. lists.mu is
+// held.
+func (l *tagList) endUnwanted() {
+	if !l.kept && l.readers == 0 {
+		close(l.unwanted)
+	}
 }
 
 // get returns the repository's list, whatever its age.
 func (l *lists) get(repository string) (*tagList, bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	c, ok := l.kept.Get(repository)
-	if !ok {
-		return nil, false
-	}
-	return c.tagList, true
+	return l.kept.Get(repository)
 }
 
 // forget drops the lists of the repositories in a scope. Of one that is refreshed
@@ -78,15 +90,15 @@ func (l *lists) forget(s scope) {
 }
 
 // grew takes note of one more name in a list, and drops those used longest ago
-// where there are too many.
-func (l *lists) grew(repository string, list *tagList) {
+// where there are too many. Of a list that was dropped it is its readers' who
+// hold its names.
+func (l *lists) grew(list *tagList) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	c, ok := l.kept.Peek(repository)
-	if !ok || c.tagList != list {
-		return // dropped already
+	if !list.kept {
+		return
 	}
-	c.counted++
+	list.counted++
 	l.names++
 	for l.names > listedTags && l.kept.Len() > 1 {
 		l.kept.RemoveOldest()

@@ -114,7 +114,7 @@ func (d pathDir) Lookup(_ context.Context, name string) (Child, error) {
 // "tags" and "digests" where the directory itself is one of them.
 func (d pathDir) List(context.Context) iter.Seq2[Entry, error] {
 	return func(yield func(Entry, error) bool) {
-		known, err := d.tree.knownRepositories()
+		known, err := d.tree.opts.Store.Repositories()
 		if err != nil {
 			yield(Entry{}, err)
 			return

@@ -54,8 +54,8 @@ func (r *repository) kept(d registry.Digest) (cache.Manifest, bool) {
 	return m, true
 }
 
-// keep stores a manifest. A store that cannot take it is reported and costs a
-// request next time, nothing else.
+// keep stores a manifest. A store that cannot take it is reported; it costs a
+// request next time, and the repository's place in listings.
 func (r *repository) keep(raw *registry.RawManifest) cache.Manifest {
 	d := raw.Descriptor.Digest
 	m, err := r.local.PutManifest(d, string(raw.Descriptor.MediaType), raw.Bytes)
@@ -64,7 +64,6 @@ func (r *repository) keep(raw *registry.RawManifest) cache.Manifest {
 		m = cache.Manifest{Digest: d, MediaType: string(raw.Descriptor.MediaType), Bytes: raw.Bytes, FirstSeen: r.tree.now()}
 	}
 	r.tree.manifests.put(manifestKey{r.name(), d}, m)
-	r.tree.learn(r.name())
 	return m
 }
 

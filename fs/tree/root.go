@@ -40,7 +40,7 @@ func (d rootDir) List(context.Context) iter.Seq2[Entry, error] {
 		for _, host := range d.tree.opts.Registries {
 			hosts[registry.CanonicalHost(host)] = true
 		}
-		names, err := d.tree.knownRepositories()
+		names, err := d.tree.opts.Store.Repositories()
 		if err != nil {
 			yield(Entry{}, err)
 			return

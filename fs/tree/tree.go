@@ -53,8 +53,7 @@ type Tree struct {
 	running   sync.WaitGroup
 
 	mu     sync.Mutex
-	known  map[string]bool // guarded by mu; repositories that answered
-	closed bool            // guarded by mu
+	closed bool // guarded by mu
 }
 
 // New returns a tree; its owner closes it.
@@ -75,7 +74,6 @@ func New(opts Options) *Tree {
 		tags:      tags,
 		lists:     newLists(),
 		stop:      make(chan struct{}),
-		known:     map[string]bool{},
 	}
 	t.started = t.now()
 	t.flights = newFlights(t)
@@ -137,37 +135,11 @@ func within(t, now time.Time, d time.Duration) bool {
 	return !now.Before(t) && now.Before(t.Add(d))
 }
 
-// learn takes note of a repository that answered.
-func (t *Tree) learn(name string) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	t.known[name] = true
-}
-
-// knownRepositories lists the repositories used now or before, each once.
-func (t *Tree) knownRepositories() ([]string, error) {
-	names, err := t.opts.Store.Repositories()
-	if err != nil {
-		return nil, err
-	}
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	listed := make(map[string]bool, len(names))
-	for _, name := range names {
-		listed[name] = true
-	}
-	for name := range t.known {
-		if !listed[name] {
-			names = append(names, name)
-		}
-	}
-	return names, nil
-}
-
 // detach runs work beyond the life of the caller that first needed it, but not
-// beyond limit nor the tree's. It reports false, and runs nothing, after Close.
+// beyond limit nor the tree's, nor after unwanted is closed; nil never is. It
+// reports false, and runs nothing, after Close.
 // A panic in work is an error of its own.
-func (t *Tree) detach(limit time.Duration, work func(context.Context)) bool {
+func (t *Tree) detach(limit time.Duration, unwanted <-chan struct{}, work func(context.Context)) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if t.closed {
@@ -185,6 +157,8 @@ func (t *Tree) detach(limit time.Duration, work func(context.Context)) bool {
 			select {
 			case <-t.stop:
 				end(errClosed)
+			case <-unwanted:
+				end(errUnwanted)
 			case <-ended:
 				end(nil)
 			}
