@@ -53,7 +53,7 @@ func BenchmarkReadMiss(b *testing.B) {
 				_ = r.Close()
 			}
 			var err error
-			if r, err = s.Repository(fmt.Sprint(blob)).Blob(d, size, from).Open(); err != nil {
+			if r, err = s.Repository(fmt.Sprint(blob)).Blob(d, size, from).Open(b.Context()); err != nil {
 				b.Fatal(err)
 			}
 			off, blob = 0, blob+1
@@ -95,7 +95,7 @@ func BenchmarkOpen(b *testing.B) {
 	const size = 9 << 30
 	d := digestOf(nil)
 	s := openStore(b, b.TempDir())
-	r, err := s.Repository("registry.example.com/a").Blob(d, size, zeros).Open()
+	r, err := s.Repository("registry.example.com/a").Blob(d, size, zeros).Open(b.Context())
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -107,7 +107,7 @@ func BenchmarkOpen(b *testing.B) {
 	_ = r.Close()
 	b.ReportAllocs()
 	for b.Loop() {
-		r, err := s.Repository("registry.example.com/a").Blob(d, size, zeros).Open()
+		r, err := s.Repository("registry.example.com/a").Blob(d, size, zeros).Open(b.Context())
 		if err != nil {
 			b.Fatal(err)
 		}

@@ -30,16 +30,18 @@ func (r *Repository) Blob(d v1.Hash, size int64, from Fetcher) *Blob {
 func (b *Blob) Size() int64 { return b.key.size }
 
 // Open returns a reader of the blob, which the caller closes. It fetches
-// nothing, but reads what the disk says of the blob. It is [ErrMismatch] where
-// the cache has the blob and it is of another size.
-func (b *Blob) Open() (*Reader, error) {
+// nothing, but reads what the disk says of the blob: all of it, where its sums
+// were lost. It waits for that until ctx ends, whose cause it then returns; what
+// was begun goes on. It is [ErrMismatch] where the cache has the blob and it is of
+// another size.
+func (b *Blob) Open(ctx context.Context) (*Reader, error) {
 	if d := b.key.digest; d.Algorithm != "sha256" || !validHex(d.Hex) {
 		return nil, fmt.Errorf("blob %s: not a sha256 digest", d)
 	}
 	if b.key.size < 0 || b.key.size > maxSize {
 		return nil, fmt.Errorf("blob %s: no blob has %d bytes", b.key.digest, b.key.size)
 	}
-	c, err := b.store.acquire(b.key, b.from)
+	c, err := b.store.acquire(ctx, b.key, b.from)
 	if err != nil {
 		return nil, fmt.Errorf("blob %s: %w", b.key.digest, err)
 	}

@@ -98,7 +98,7 @@ func TestOpenRefuses(t *testing.T) {
 		{v1.Hash{Algorithm: "sha256", Hex: good}, maxSize + 1},
 		{v1.Hash{Algorithm: "sha256", Hex: good}, 1<<63 - 1},
 	} {
-		if _, err := s.Repository(testRepository).Blob(c.digest, c.size, zeros).Open(); err == nil {
+		if _, err := s.Repository(testRepository).Blob(c.digest, c.size, zeros).Open(t.Context()); err == nil {
 			t.Errorf("%s of %d bytes was opened", c.digest, c.size)
 		}
 	}
@@ -111,7 +111,7 @@ func TestOpenRefuses(t *testing.T) {
 // read of it.
 func TestHugeBlob(t *testing.T) {
 	s := openStore(t, t.TempDir())
-	r, err := s.Repository(testRepository).Blob(digestOf(nil), maxSize, zeros).Open()
+	r, err := s.Repository(testRepository).Blob(digestOf(nil), maxSize, zeros).Open(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}

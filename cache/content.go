@@ -18,8 +18,8 @@ type content struct {
 	readers   int // guarded by store.mu
 	downloads int // guarded by store.mu
 
-	opened  sync.Once
-	openErr error // set once by opened
+	opened  chan struct{} // closed when it is open, or cannot be
+	openErr error         // set before opened is closed
 
 	// changing is held, over disk I/O, by the one who replaces form. It is no
 	// concern of readers, who take form as it is.
@@ -41,7 +41,7 @@ type content struct {
 }
 
 func newContent(s *Store, k contentKey, from Fetcher) *content {
-	return &content{store: s, key: k, from: from, changed: make(chan struct{})}
+	return &content{store: s, key: k, from: from, opened: make(chan struct{}), changed: make(chan struct{})}
 }
 
 // open opens the blob in the form that it has on disk.

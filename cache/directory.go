@@ -89,9 +89,9 @@ func checkOurs(dir string) error {
 }
 
 // onDisk says of an error that it is of the cache directory. That a blob is not
-// what it should be is not.
+// what it should be is not, nor that the store was closed.
 func (s *Store) onDisk(err error) error {
-	if errors.Is(err, ErrMismatch) {
+	if errors.Is(err, ErrMismatch) || errors.Is(err, errClosed) {
 		return err
 	}
 	return fmt.Errorf("cache directory %s: %w", s.dir, err)

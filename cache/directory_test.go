@@ -88,7 +88,7 @@ func TestDirectoryErrors(t *testing.T) {
 		t.Fatal(err)
 	}
 	write(t, filepath.Join(s.Dir(), "partial"), nil)
-	_, err = s.Repository("b").Blob(d, size, from).Open()
+	_, err = s.Repository("b").Blob(d, size, from).Open(t.Context())
 	named(err)
 }
 

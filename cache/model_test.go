@@ -136,7 +136,7 @@ func readAtRandom(t *testing.T, random *rand.Rand, s *Store, repository string, 
 	for range reads {
 		if r == nil {
 			var err error
-			if r, err = s.Repository(repository).Blob(digestOf(from.content), size, from).Open(); err != nil {
+			if r, err = s.Repository(repository).Blob(digestOf(from.content), size, from).Open(t.Context()); err != nil {
 				t.Error(err)
 				return
 			}

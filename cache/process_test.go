@@ -34,7 +34,7 @@ func TestMain(m *testing.M) {
 	s, err := Open(dir, Options{})
 	if err == nil {
 		var r *Reader
-		if r, err = s.Repository(testRepository).Blob(d, childSize, from).Open(); err == nil {
+		if r, err = s.Repository(testRepository).Blob(d, childSize, from).Open(context.Background()); err == nil {
 			err = child(from, r)
 		}
 	}

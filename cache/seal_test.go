@@ -63,7 +63,7 @@ func TestEmptyBlob(t *testing.T) {
 		t.Error(err)
 	}
 	_, other := newSource(1)
-	if _, err := s.Repository(testRepository).Blob(other, 0, from).Open(); !errors.Is(err, ErrMismatch) {
+	if _, err := s.Repository(testRepository).Blob(other, 0, from).Open(t.Context()); !errors.Is(err, ErrMismatch) {
 		t.Errorf("nothing, under the digest of something: %v, want ErrMismatch", err)
 	}
 	if open := s.Stats().Open; open != 1 {

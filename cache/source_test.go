@@ -143,7 +143,7 @@ func openBlob(t testing.TB, s *Store, d v1.Hash, size int, from Fetcher) *Reader
 
 func openBlobOf(t testing.TB, s *Store, repository string, d v1.Hash, size int, from Fetcher) *Reader {
 	t.Helper()
-	r, err := s.Repository(repository).Blob(d, int64(size), from).Open()
+	r, err := s.Repository(repository).Blob(d, int64(size), from).Open(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -58,6 +58,8 @@ type Store struct {
 	end      context.CancelFunc
 	fetching sync.WaitGroup
 
+	unkeptSums sync.Once // the log was told that sums cannot be written
+
 	mu       sync.Mutex
 	contents map[contentKey]*content // guarded by mu
 	failed   map[contentKey]failure  // guarded by mu; of late, opened or not
@@ -139,9 +141,10 @@ func (s *Store) Stats() Stats {
 }
 
 // acquire returns the shared state of a blob with one more reader, opening it if
-// it is not open. Opening is disk I/O: the first opens, the others wait for it,
-// and who wants another blob does not.
-func (s *Store) acquire(k contentKey, from Fetcher) (*content, error) {
+// it is not open. Opening is disk I/O, and can be the hashing of all of the blob:
+// like a download it belongs to the store, all who want the blob wait for the one,
+// each until its ctx ends, and who wants another blob does not.
+func (s *Store) acquire(ctx context.Context, k contentKey, from Fetcher) (*content, error) {
 	s.mu.Lock()
 	if s.closed {
 		s.mu.Unlock()
@@ -152,15 +155,43 @@ func (s *Store) acquire(k contentKey, from Fetcher) (*content, error) {
 		c = newContent(s, k, from)
 		c.failure = s.failed[k]
 		s.contents[k] = c
+		c.downloads++ // which keeps it when all who wait have left
+		s.fetching.Add(1)
+		go s.open(c)
 	}
 	c.readers++
 	s.mu.Unlock()
-	c.opened.Do(func() { c.openErr = c.open() })
-	if c.openErr != nil {
-		s.disown(c)
-		return nil, errors.Join(c.openErr, s.release(c, 1, 0))
+	var err error
+	select {
+	case <-c.opened:
+		err = c.openErr
+	case <-ctx.Done():
+		err = context.Cause(ctx)
+	}
+	if err != nil {
+		return nil, errors.Join(err, s.release(c, 1, 0))
 	}
 	return c, nil
+}
+
+// open opens a content for those who wait in acquire.
+func (s *Store) open(c *content) {
+	defer s.fetching.Done()
+	defer close(c.opened)
+	func() {
+		defer func() {
+			if p := recover(); p != nil {
+				c.openErr = fmt.Errorf("panic: %v", p)
+			}
+		}()
+		c.openErr = c.open()
+	}()
+	if c.openErr != nil {
+		s.disown(c)
+	}
+	if err := s.release(c, 0, 1); err != nil {
+		s.opts.Logger.Warn("close a blob", "digest", c.key.digest.String(), "error", err)
+	}
 }
 
 // release gives back what acquire or a download took. The last one closes it.

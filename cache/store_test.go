@@ -21,7 +21,7 @@ func TestClose(t *testing.T) {
 	if _, err := r.ReadAt(t.Context(), make([]byte, 1), 0); err == nil {
 		t.Error("a read after Close fetched")
 	}
-	if _, err := s.Repository(testRepository).Blob(d, 1<<20, from).Open(); err == nil {
+	if _, err := s.Repository(testRepository).Blob(d, 1<<20, from).Open(t.Context()); err == nil {
 		t.Error("a blob was opened after Close")
 	}
 }
@@ -69,7 +69,7 @@ func TestOpenTogether(t *testing.T) {
 	for range 8 {
 		group.Go(func() {
 			for off := int64(0); off < size; off += size / 32 {
-				r, err := s.Repository(testRepository).Blob(d, size, from).Open()
+				r, err := s.Repository(testRepository).Blob(d, size, from).Open(t.Context())
 				if err != nil {
 					t.Error(err)
 					return

@@ -44,22 +44,25 @@ func decodeSums(b []byte, size int64) *table {
 }
 
 // sumsOf reads a file of size bytes and returns its table; nil where its digest
-// is not the blob's, or it cannot be read.
-func (c *content) sumsOf(f *os.File, size int64) *table {
+// is not the blob's, or it cannot be read. It ends with the store.
+func (c *content) sumsOf(f *os.File, size int64) (*table, error) {
 	h := sha256.New()
 	t := newTable(chunksOf(size))
 	b := make([]byte, chunkSize)
 	in := io.NewSectionReader(f, 0, size)
 	for i := range t.n {
+		if c.store.life.Err() != nil {
+			return nil, errClosed
+		}
 		chunk := b[:chunkLen(i, size)]
 		if _, err := io.ReadFull(in, chunk); err != nil {
-			return nil
+			return nil, nil //nolint:nilerr // what cannot be read is damage
 		}
 		h.Write(chunk)
 		t.add(i, sum(chunk))
 	}
 	if hex.EncodeToString(h.Sum(nil)) != c.key.digest.Hex {
-		return nil
+		return nil, nil
 	}
-	return t
+	return t, nil
 }

@@ -45,7 +45,9 @@ func (c *content) wholeTable(file *os.File) (*table, error) {
 			return t, nil
 		}
 	}
-	switch t := c.sumsOf(file, info.Size()); {
+	switch t, err := c.sumsOf(file, info.Size()); {
+	case err != nil:
+		return nil, err
 	case t == nil:
 		return nil, c.removeWhole(file)
 	case info.Size() != c.key.size:
@@ -53,8 +55,23 @@ func (c *content) wholeTable(file *os.File) (*table, error) {
 		// may be of another repository than those that rightly use the blob.
 		return nil, fmt.Errorf("%w: it has %d bytes, not %d", ErrMismatch, info.Size(), c.key.size)
 	default:
-		return t, writeFile(path, encodeSums(c.key.size, t), 0o400)
+		c.keepSums(path, t)
+		return t, nil
 	}
+}
+
+// keepSums writes sums that were lost. Where that fails the blob is right all the
+// same, and whoever opens it next computes them again.
+func (c *content) keepSums(path string, t *table) {
+	err := writeFile(path, encodeSums(c.key.size, t), 0o400)
+	if err == nil {
+		return
+	}
+	// It is the same with every blob.
+	c.store.unkeptSums.Do(func() {
+		c.store.opts.Logger.Warn("the sums of a blob cannot be kept; each time it is opened all of it is read",
+			"digest", c.key.digest.String(), "error", c.store.onDisk(err))
+	})
 }
 
 // removeWhole removes the verified file and its sums, if it is still f.

@@ -4,7 +4,10 @@ import (
 	"bytes"
 	"encoding/binary"
 	"errors"
+	"log/slog"
 	"os"
+	"path/filepath"
+	"strings"
 	"testing"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
@@ -50,6 +53,64 @@ func TestDamageIsAMiss(t *testing.T) {
 	}
 }
 
+// withoutSums returns a store that has a whole blob, opened by nobody, whose sums
+// were lost.
+func withoutSums(t *testing.T, opts Options, from *source, d v1.Hash) *Store {
+	t.Helper()
+	dir := t.TempDir()
+	first := openStore(t, dir)
+	r := openBlob(t, first, d, len(from.content), from)
+	mustRead(t, r, from.content)
+	if err := errors.Join(r.Close(), first.Close()); err != nil {
+		t.Fatal(err)
+	}
+	remove(t, first.sumsPath(d))
+	return openStoreWith(t, dir, opts)
+}
+
+// TestCloseWhileOpening ends the reading of a file that is being opened. It is not
+// taken for damage.
+func TestCloseWhileOpening(t *testing.T) {
+	const size = 5 * chunkSize
+	from, d := newSource(size)
+	s := withoutSums(t, Options{}, from, d)
+	s.end() // as Close does, in the middle
+	if _, err := s.Repository(testRepository).Blob(d, size, from).Open(t.Context()); !errors.Is(err, errClosed) {
+		t.Errorf("error %v, want %v", err, errClosed)
+	}
+	if _, err := os.Stat(s.blobPath(d)); err != nil {
+		t.Errorf("the blob was taken for damaged: %v", err)
+	}
+}
+
+// TestSumsCannotBeKept has a directory that takes no sums: blobs are right all the
+// same, and the log says so once.
+func TestSumsCannotBeKept(t *testing.T) {
+	const size = 2 * chunkSize
+	from, d := newSource(size)
+	var said bytes.Buffer
+	s := withoutSums(t, Options{Logger: slog.New(slog.NewTextHandler(&said, nil))}, from, d)
+	if err := os.RemoveAll(filepath.Dir(s.sumsPath(d))); err != nil {
+		t.Fatal(err)
+	}
+	_, before := from.counts()
+	for range 3 {
+		r := openBlob(t, s, d, size, from)
+		mustRead(t, r, from.content)
+		if !r.Verified() {
+			t.Error("it is not verified")
+		}
+		_ = r.Close()
+	}
+	if _, sent := from.counts(); sent != before {
+		t.Errorf("%d bytes were fetched again", sent-before)
+	}
+	s.fetching.Wait()
+	if n := strings.Count(said.String(), "sums of a blob cannot be kept"); n != 1 {
+		t.Errorf("the log has it %d times:\n%s", n, said.String())
+	}
+}
+
 // TestManifestLiesOfSize has a manifest, of any repository, name a blob that is
 // there and another size: the blob stays for those who rightly use it.
 func TestManifestLiesOfSize(t *testing.T) {
@@ -58,7 +119,7 @@ func TestManifestLiesOfSize(t *testing.T) {
 	s := openStore(t, t.TempDir())
 	mustRead(t, openBlob(t, s, d, size, from), from.content)
 	for _, lie := range []int64{0, 1, size - 1, size + 1, maxSize} {
-		if _, err := s.Repository("hostile.example.com/a").Blob(d, lie, from).Open(); !errors.Is(err, ErrMismatch) {
+		if _, err := s.Repository("hostile.example.com/a").Blob(d, lie, from).Open(t.Context()); !errors.Is(err, ErrMismatch) {
 			t.Errorf("%d bytes: %v, want ErrMismatch", lie, err)
 		}
 	}

@@ -16,11 +16,11 @@ import (
 
 // openArchive opens an archive with all its blobs: what is open stays readable
 // to its end, and whether all of it is verified is known.
-func (r *repository) openArchive(a *imagetar.Archive) (OpenFile, error) {
+func (r *repository) openArchive(ctx context.Context, a *imagetar.Archive) (OpenFile, error) {
 	open := &openArchive{}
 	readers := make([]readat.Reader, 0, len(a.Blobs()))
 	for _, d := range a.Blobs() {
-		blob, err := r.local.Blob(d.Digest, d.Size, Source(r.tree.opts.Client, r.remote, d)).Open()
+		blob, err := r.local.Blob(d.Digest, d.Size, Source(r.tree.opts.Client, r.remote, d)).Open(ctx)
 		if err != nil {
 			return nil, errors.Join(fmt.Errorf("open %s@%s: %w", r.name(), d.Digest, err), open.Close())
 		}

@@ -102,5 +102,5 @@ func (f tarFile) Open(ctx context.Context) (OpenFile, error) {
 	if err != nil {
 		return nil, err
 	}
-	return f.repo.openArchive(a)
+	return f.repo.openArchive(ctx, a)
 }

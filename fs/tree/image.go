@@ -90,7 +90,7 @@ func (i *Image) OpenTar(ctx context.Context) (OpenFile, error) {
 	if err != nil {
 		return nil, err
 	}
-	return i.repo.openArchive(archive)
+	return i.repo.openArchive(ctx, archive)
 }
 
 // file returns the node of a name in the image directory.
