@@ -5,6 +5,7 @@ package fs
 import (
 	"bufio"
 	"fmt"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -64,6 +65,22 @@ func TestFlippedByte(t *testing.T) {
 	copied := filepath.Join(t.TempDir(), "copy")
 	run(t, "cp", path, copied)
 	run(t, "cmp", path, copied)
+}
+
+// A registry that closes the connection ends no file, and is named.
+func TestClosedConnection(t *testing.T) {
+	m := mountRegistry(t, Options{})
+	m.registry.Push(t, "a", "1", registrytest.Image(t, registrytest.ImageSpec{Layers: []int64{1 << 20}}))
+	m.registry.Break(registrytest.Only(registrytest.Blob, func(http.ResponseWriter, *http.Request, registrytest.Request, http.HandlerFunc) {
+		panic(http.ErrAbortHandler)
+	}))
+	out, err := try(t, "cat", m.repository("a")+"/tags/1/image.tar")
+	if err == nil || !strings.Contains(out, "Input/output error") {
+		t.Errorf("cat: %v; %d bytes", err, len(out))
+	}
+	if got := m.errors(t); !strings.Contains(got, "get blob "+m.registry.Host()+"/a@sha256:") {
+		t.Errorf("errors: %q", got)
+	}
 }
 
 // TestFailures: "A failure is never taken for absence." Each has its errno, and

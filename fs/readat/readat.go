@@ -157,7 +157,9 @@ func cmpEOF(err error, atEnd bool) error {
 // that ends before its size is damaged, and the end of a part is not the end of
 // the whole.
 func unexpected(err error) error {
-	if err == nil || errors.Is(err, io.EOF) {
+	// An error that wraps io.EOF is no end of the part, but says why its bytes do
+	// not come: a registry has closed the connection.
+	if err == nil || err == io.EOF { //nolint:errorlint // for that
 		return io.ErrUnexpectedEOF
 	}
 	return err

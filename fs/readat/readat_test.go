@@ -95,6 +95,24 @@ func TestEarlyEndIsAnError(t *testing.T) {
 	}
 }
 
+// broken has an error in place of its bytes.
+type broken struct{ err error }
+
+func (b broken) Size() int64 { return 10 }
+
+func (b broken) ReadAt(context.Context, []byte, int64) (int, error) { return 0, b.err }
+
+// A connection that a registry has closed says io.EOF, and whose it was: that is
+// neither the end of the part, nor lost.
+func TestErrorOfAPartIsKept(t *testing.T) {
+	closed := fmt.Errorf("get blob registry.example.com/a@sha256:00: %w", io.EOF)
+	r := Concat(Bytes(pattern(5)), broken{closed}, Bytes(pattern(5)))
+	n, err := r.ReadAt(t.Context(), make([]byte, r.Size()), 0)
+	if n != 5 || err != closed { //nolint:errorlint // that very one
+		t.Errorf("%d bytes, error %v, want 5, %v", n, err, closed)
+	}
+}
+
 func TestSectionOutsidePanics(t *testing.T) {
 	for _, c := range [][2]int64{{-1, 2}, {0, -1}, {5, 6}, {11, 0}} {
 		func() {
