@@ -59,7 +59,8 @@ func toErrno(err error) syscall.Errno {
 		return syscall.ECONNREFUSED
 	case errors.As(err, &dns) && dns.IsNotFound, errors.Is(err, syscall.EHOSTUNREACH), errors.Is(err, syscall.ENETUNREACH):
 		return syscall.EHOSTUNREACH
-	case errors.Is(err, registry.ErrPlainHTTP), errors.Is(err, registry.ErrRedirect), errors.Is(err, registry.ErrProtocol), isTLS(err):
+	case errors.Is(err, registry.ErrPlainHTTP), errors.Is(err, registry.ErrRedirect), errors.Is(err, registry.ErrProtocol),
+		errors.Is(err, http.ErrSchemeMismatch), isTLS(err):
 		return syscall.EPROTO
 	case errors.Is(err, context.DeadlineExceeded), errors.As(err, &timeout) && timeout.Timeout():
 		return syscall.ETIMEDOUT

@@ -8,6 +8,7 @@ import (
 	"io"
 	iofs "io/fs"
 	"net"
+	"net/http"
 	"os"
 	"syscall"
 	"testing"
@@ -39,6 +40,7 @@ var errnoCases = []struct {
 	{"protocol", wrapped(registry.ErrProtocol), syscall.EPROTO},
 	{"redirect", wrapped(registry.ErrRedirect), syscall.EPROTO},
 	{"plain HTTP", wrapped(registry.ErrPlainHTTP), syscall.EPROTO},
+	{"plain HTTP where TLS is spoken", wrapped(http.ErrSchemeMismatch), syscall.EPROTO},
 	{"certificate", wrapped(x509.UnknownAuthorityError{}), syscall.EPROTO},
 	{"stall", wrapped(registry.ErrStalled), syscall.ETIMEDOUT},
 	{"deadline", wrapped(context.DeadlineExceeded), syscall.ETIMEDOUT},

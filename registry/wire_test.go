@@ -5,8 +5,11 @@ import (
 	"context"
 	"crypto/x509"
 	"errors"
+	"io"
 	"net"
 	"net/http"
+	"net/http/httptest"
+	"net/url"
 	"strings"
 	"testing"
 	"time"
@@ -195,4 +198,30 @@ func statusOf(err error) int {
 		return e.Status
 	}
 	return -1
+}
+
+// A host that has to speak TLS and answers in plain HTTP is told from one that
+// does not answer.
+func TestPlainAnswerToTLS(t *testing.T) {
+	proxy := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		conn, _, err := http.NewResponseController(w).Hijack()
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		defer func() { _ = conn.Close() }()
+		_, _ = io.WriteString(conn, "HTTP/1.1 200 OK\r\n\r\n") // the proxy's
+		_, _ = conn.Read(make([]byte, 1))                      // of the client's hello
+		_, _ = io.WriteString(conn, "HTTP/1.1 400 Bad Request\r\n\r\n")
+		_, _ = io.Copy(io.Discard, conn) // until the client has seen it
+	}))
+	defer proxy.Close()
+	u, err := url.Parse(proxy.URL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := repositoryOf(t, clientOf(t, Options{Proxy: u}), "registry.example.com/a")
+	if _, err := r.Manifest(t.Context(), "x"); !errors.Is(err, http.ErrSchemeMismatch) {
+		t.Errorf("%v", err)
+	}
 }
