@@ -48,26 +48,28 @@ func (c *Client) URLRange(ctx context.Context, address string, off, n int64) (bo
 	const op = "get"
 	u, err := url.Parse(address)
 	if err != nil {
-		return nil, 0, wrap(op, "foreign layer", fmt.Errorf("%w: %w", ErrProtocol, err))
+		return nil, 0, wrap(op, "foreign layer", fmt.Errorf("%w: its address is none", ErrProtocol))
 	}
+	// Errors are shown to others: an address may be signed in its query.
+	ref := u.Host + u.EscapedPath()
 	if u.Scheme != "https" || u.User != nil || isInternal(u.Hostname()) {
-		return nil, 0, wrap(op, u.Redacted(), fmt.Errorf("%w: not a public https address", ErrRedirect))
+		return nil, 0, wrap(op, ref, fmt.Errorf("%w: not a public https address", ErrRedirect))
 	}
 	header, err := rangeHeader(off, n)
 	if err != nil {
-		return nil, 0, wrap(op, u.Redacted(), err)
+		return nil, 0, wrap(op, ref, err)
 	}
 	ctx = context.WithValue(ctx, forBlob{}, true)
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, address, nil)
 	if err != nil {
-		return nil, 0, wrap(op, u.Redacted(), err)
+		return nil, 0, wrap(op, ref, err)
 	}
 	req.Header = header
 	resp, err := c.http.Do(req)
 	if err != nil {
-		return nil, 0, wrap(op, u.Redacted(), sendError(ctx, err))
+		return nil, 0, wrap(op, ref, sendError(ctx, err))
 	}
-	return rangeOf(resp, op, u.Redacted(), off, n)
+	return rangeOf(resp, op, ref, off, n)
 }
 
 // rangeHeader asks for n bytes at off: for one range, since some registries

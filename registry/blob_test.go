@@ -2,6 +2,7 @@ package registry
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -11,6 +12,7 @@ import (
 	"net/http"
 	"slices"
 	"strconv"
+	"strings"
 	"testing"
 	"time"
 
@@ -189,14 +191,29 @@ func TestURLRange(t *testing.T) {
 		"", "layer.tar.gz", "http://example.com/layer", "file:///etc/passwd", "ftp://example.com/layer", "https://user:secret@example.com/layer",
 		"https://127.0.0.1/layer", "https://LOCALHOST./layer", "https://169.254.169.254/latest", "https://[::1]/layer", "https://[fe80::1%25eth0]/layer",
 		"https://[::ffff:127.0.0.1]/layer", "https://0.0.0.0/layer", "https://x.localhost:8443/layer", "://",
+		"https://127.0.0.1/layer?signature=secret", "https://example.com:port/layer?signature=secret", "https://exam ple.com/?signature=secret",
 	} {
 		_, _, err := c.URLRange(t.Context(), address, 0, 10)
 		if !errors.Is(err, ErrRedirect) && !errors.Is(err, ErrProtocol) {
 			t.Errorf("%q: %v", address, err)
 		}
+		if strings.Contains(err.Error(), "secret") {
+			t.Errorf("%q is shown: %v", address, err)
+		}
 	}
 	if n := c.Stats().Requests; n != 0 {
 		t.Errorf("%d requests", n)
+	}
+}
+
+// Of an address that was asked, an error shows the host and the path.
+func TestURLRangeHidesTheQuery(t *testing.T) {
+	c := clientOf(t, Options{})
+	ctx, leave := context.WithCancel(t.Context())
+	leave() // before any request
+	_, _, err := c.URLRange(ctx, "https://layers.example.com/a/b?signature=secret", 0, 10)
+	if err == nil || strings.Contains(err.Error(), "secret") || !strings.Contains(err.Error(), "layers.example.com/a/b") {
+		t.Errorf("%v", err)
 	}
 }
 
