@@ -68,8 +68,14 @@ func decodeHeader(b []byte, size int64, chunks *table) *prefix {
 	if p.hashed%chunkSize != 0 && p.hashed != size {
 		return newPrefix()
 	}
-	covered := span{0, chunksOf(p.hashed)}
-	if _, missing := chunks.firstMissing(covered); missing || addSums(0, chunks, covered) != p.sums {
+	covered := uint32(0)
+	for i := range chunksOf(p.hashed) {
+		if !chunks.has(i) {
+			return newPrefix()
+		}
+		covered = addSums(covered, chunks.sum(i))
+	}
+	if covered != p.sums {
 		return newPrefix()
 	}
 	if u, ok := p.digest.(encoding.BinaryUnmarshaler); !ok || u.UnmarshalBinary(b[stateStart:stateStart+n]) != nil {

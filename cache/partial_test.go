@@ -117,7 +117,9 @@ func mapOf(data []byte, hashed int64) []byte {
 		chunks.add(i, sum(data[from:to]))
 		records = appendRecord(records, i, sum(data[from:to]))
 	}
-	p.sums = addSums(0, chunks, span{0, chunksOf(hashed)})
+	for i := range chunksOf(hashed) {
+		p.sums = addSums(p.sums, chunks.sum(i))
+	}
 	header, err := encodeHeader(size, p)
 	if err != nil {
 		panic(err)

@@ -25,14 +25,12 @@ type prefix struct {
 
 func newPrefix() *prefix { return &prefix{digest: sha256.New()} }
 
-// addSums adds the sums of a span to the sum over those before.
-func addSums(crc uint32, t *table, s span) uint32 {
-	var b []byte
-	for i := s.from; i < s.to; i++ {
-		b = binary.BigEndian.AppendUint32(b, t.sum(i))
-		if len(b) >= 4*pageChunks || i == s.to-1 {
-			crc, b = crc32.Update(crc, castagnoli, b), b[:0]
-		}
+// addSums adds sums of chunks to the sum over those before.
+func addSums(crc uint32, sums ...uint32) uint32 {
+	var b [4]byte
+	for _, s := range sums {
+		binary.BigEndian.PutUint32(b[:], s)
+		crc = crc32.Update(crc, castagnoli, b[:])
 	}
 	return crc
 }
@@ -86,12 +84,16 @@ func (c *content) hashUpTo(ctx context.Context, f *form, end int64) error {
 		at := p.hashed
 		first := chunksOf(at)
 		s := span{first, min(chunksOf(end), first+bufferChunks)}
+		moved := c.form != f
 		for i := s.from; i < s.to; i++ {
+			// One that was dropped meanwhile is fetched again, and may be another then.
+			moved = moved || !f.chunks.has(i) && f.chunks.held != i
 			sums[i-s.from] = f.chunks.sum(i)
 		}
 		_, to := s.bytes(c.key.size)
-		p.reach = max(at, to)
-		moved := c.form != f
+		if !moved {
+			p.reach = max(at, to)
+		}
 		c.mu.Unlock()
 		if moved {
 			return errMoved
@@ -118,7 +120,7 @@ func (c *content) hashUpTo(ctx context.Context, f *form, end int64) error {
 		moved = c.form != f || f.prefix != p
 		if !moved {
 			p.hashed = to
-			p.sums = addSums(p.sums, f.chunks, s)
+			p.sums = addSums(p.sums, sums[:s.len()]...)
 		}
 		c.mu.Unlock()
 		if moved {
