@@ -50,15 +50,24 @@ func (c *content) hashPrefix(ctx context.Context, f *form) {
 	go func() {
 		defer c.store.fetching.Done()
 		// An error is for the one who needs the digest; he will have it too.
-		if c.hashUpTo(ctx, f, end) == nil {
+		_ = guarded(func() error {
+			defer c.endHashing()
+			if err := c.hashUpTo(ctx, f, end); err != nil {
+				return err
+			}
 			c.savePrefix(f)
-		}
-		c.mu.Lock()
-		c.hashing = false
-		c.wake()
-		c.mu.Unlock()
+			return nil
+		})
 		_ = c.store.release(c, 0, 1) // closes files of which every write was checked
 	}()
+}
+
+// endHashing lets the next go at the prefix.
+func (c *content) endHashing() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.hashing = false
+	c.wake()
 }
 
 // contiguous is how many bytes of the blob's beginning are there. c.mu is held.
@@ -164,16 +173,15 @@ func (c *content) hashAll(ctx context.Context, f *form) (string, error) {
 	}
 	c.hashing = true
 	c.mu.Unlock()
-	err := c.hashUpTo(ctx, f, c.key.size)
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.hashing = false
-	c.wake()
-	if err == nil && f.prefix.hashed < c.key.size {
-		err = errMoved // it was begun again since
-	}
-	if err != nil {
+	defer c.endHashing()
+	if err := c.hashUpTo(ctx, f, c.key.size); err != nil {
 		return "", err
 	}
-	return hex.EncodeToString(f.prefix.digest.Sum(nil)), nil
+	c.mu.Lock()
+	p, hashed := f.prefix, f.prefix.hashed
+	c.mu.Unlock()
+	if hashed < c.key.size {
+		return "", errMoved // it was begun again since
+	}
+	return hex.EncodeToString(p.digest.Sum(nil)), nil
 }

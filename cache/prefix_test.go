@@ -2,8 +2,42 @@ package cache
 
 import (
 	"errors"
+	"hash"
+	"strings"
 	"testing"
 )
+
+// brittle is a hash that panics.
+type brittle struct{ hash.Hash }
+
+func (brittle) Write([]byte) (int, error) { panic("oh") }
+
+// TestHashingPanics has a panic beside the download, and one in the download: it
+// is the error of who needs the digest, and holds nobody up.
+func TestHashingPanics(t *testing.T) {
+	const size = 3 * hashAhead
+	from, d := newSource(size)
+	s := openStore(t, t.TempDir())
+	r := openBlob(t, s, d, size, from)
+	c := r.content
+	c.mu.Lock()
+	c.form.prefix = &prefix{digest: brittle{}}
+	c.mu.Unlock()
+	mustReadAt(t, r, from.content, 0, 2*hashAhead)
+	s.fetching.Wait()
+	for range 2 {
+		if _, err := readAll(t, r); err == nil || !strings.Contains(err.Error(), "oh") {
+			t.Errorf("error %v, want that of the panic", err)
+		}
+	}
+	c.mu.Lock()
+	c.form.prefix = newPrefix()
+	c.mu.Unlock()
+	mustRead(t, r, from.content)
+	if !r.Verified() {
+		t.Error("it is not verified")
+	}
+}
 
 // TestHashOfADroppedChunk drops a chunk between the moment when the beginning was
 // found to be there and the hashing of it: what is on disk still has the sum that

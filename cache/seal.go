@@ -15,12 +15,13 @@ func (c *content) settle(ctx context.Context, f *form) error {
 	if err != nil || !seal {
 		return err
 	}
-	err = c.seal(ctx, f)
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.sealing = false
-	c.wake()
-	return err
+	defer func() { // after a panic, too: readers wait for it
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		c.sealing = false
+		c.wake()
+	}()
+	return c.seal(ctx, f)
 }
 
 // beginSeal shows the chunk that is held, or says that the digest is to be

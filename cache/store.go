@@ -178,20 +178,24 @@ func (s *Store) acquire(ctx context.Context, k contentKey, from Fetcher) (*conte
 func (s *Store) open(c *content) {
 	defer s.fetching.Done()
 	defer close(c.opened)
-	func() {
-		defer func() {
-			if p := recover(); p != nil {
-				c.openErr = fmt.Errorf("panic: %v", p)
-			}
-		}()
-		c.openErr = c.open()
-	}()
+	c.openErr = guarded(c.open)
 	if c.openErr != nil {
 		s.disown(c)
 	}
 	if err := s.release(c, 0, 1); err != nil {
 		s.opts.Logger.Warn("close a blob", "digest", c.key.digest.String(), "error", err)
 	}
+}
+
+// guarded does work, and makes an error of a panic in it: the process serves
+// others.
+func guarded(work func() error) (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("panic: %v", p)
+		}
+	}()
+	return work()
 }
 
 // release gives back what acquire or a download took. The last one closes it.

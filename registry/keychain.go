@@ -2,6 +2,7 @@ package registry
 
 import (
 	"context"
+	"fmt"
 	"strings"
 	"time"
 
@@ -80,13 +81,20 @@ func (c *Client) credentials(ctx context.Context, r *Repository) (authn.AuthConf
 	// Keychains heed no context. One that never answers keeps its goroutine.
 	resolved := make(chan result, 1)
 	go func() {
+		var got result
+		defer func() {
+			if p := recover(); p != nil {
+				got = result{err: fmt.Errorf("panic: %v", p)}
+			}
+			resolved <- got
+		}()
 		auth, err := authn.Resolve(ctx, c.opts.Keychain, r.parsed)
 		if err != nil {
-			resolved <- result{nil, "", err}
+			got.err = err
 			return
 		}
-		config, err := authn.Authorization(ctx, auth)
-		resolved <- result{config, sourceOf(auth), err}
+		got.source = sourceOf(auth)
+		got.config, got.err = authn.Authorization(ctx, auth)
 	}()
 	var err error
 	limit := time.NewTimer(helperLimit)

@@ -26,6 +26,21 @@ type keychain func(authn.Resource) (authn.Authenticator, error)
 
 func (k keychain) Resolve(r authn.Resource) (authn.Authenticator, error) { return k(r) }
 
+// What is public can be read, whatever happens to a keychain.
+func TestKeychainPanics(t *testing.T) {
+	var log bytes.Buffer
+	c := clientOf(t, Options{
+		Keychain: keychain(func(authn.Resource) (authn.Authenticator, error) { panic("oh") }),
+		Logger:   slog.New(slog.NewTextHandler(&log, nil)),
+	})
+	if got, source := c.credentials(t.Context(), repositoryOf(t, c, "quay.io/a")); got != (authn.AuthConfig{}) || source != "" {
+		t.Errorf("user %q of %q", got.Username, source)
+	}
+	if !strings.Contains(log.String(), "oh") {
+		t.Errorf("the log says %q", log.String())
+	}
+}
+
 func TestBoundCredentials(t *testing.T) {
 	mine := registrytest.Start(t, registrytest.Options{Username: "u", Password: "p"})
 	other := registrytest.Start(t, registrytest.Options{})

@@ -2,6 +2,7 @@ package registry
 
 import (
 	"context"
+	"fmt"
 	"io"
 	"net/http"
 	"net/url"
@@ -59,9 +60,15 @@ func (c *contact[T]) get(ctx context.Context, learn func(context.Context) (T, er
 		detached, cancel := context.WithTimeout(context.WithoutCancel(ctx), contactLimit)
 		go func() {
 			defer cancel()
+			defer close(a.done)
+			defer func() {
+				// go-containerregistry parses what strangers send.
+				if p := recover(); p != nil {
+					a.err = fmt.Errorf("panic: %v", p)
+				}
+				a.until = time.Now().Add(contactRemembered)
+			}()
 			a.value, a.err = learn(detached)
-			a.until = time.Now().Add(contactRemembered)
-			close(a.done)
 		}()
 	}
 	c.mu.Unlock()

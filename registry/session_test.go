@@ -300,6 +300,10 @@ func TestContact(t *testing.T) {
 			t.Errorf("%v after %s", err, time.Since(begun))
 		}
 		time.Sleep(contactRemembered)
+		if _, err := c.get(t.Context(), func(context.Context) (*int, error) { panic("oh") }); err == nil || !strings.Contains(err.Error(), "oh") {
+			t.Errorf("%v, want the panic", err)
+		}
+		time.Sleep(contactRemembered)
 		a, err := c.get(t.Context(), learn)
 		if err != nil || n != 3 {
 			t.Fatalf("%v, learned %d times", err, n)

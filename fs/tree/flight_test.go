@@ -126,6 +126,17 @@ func TestFlights(t *testing.T) {
 			tree.Close()
 		})
 	})
+	t.Run("a panic of another kind is reported", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			var reported error
+			tree := New(Options{Report: func(_ string, err error) { reported = err }})
+			tree.detach(time.Second, nil, func(context.Context) { panic("oh") })
+			tree.Close()
+			if reported == nil || !strings.Contains(reported.Error(), "oh") {
+				t.Errorf("reported %v", reported)
+			}
+		})
+	})
 	t.Run("a caller leaves", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			tree := New(Options{})

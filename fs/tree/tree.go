@@ -138,7 +138,7 @@ func within(t, now time.Time, d time.Duration) bool {
 // detach runs work beyond the life of the caller that first needed it, but not
 // beyond limit nor the tree's, nor after unwanted is closed; nil never is. It
 // reports false, and runs nothing, after Close.
-// A panic in work is an error of its own.
+// A panic in work is reported; work tells those who wait for it.
 func (t *Tree) detach(limit time.Duration, unwanted <-chan struct{}, work func(context.Context)) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -148,6 +148,11 @@ func (t *Tree) detach(limit time.Duration, unwanted <-chan struct{}, work func(c
 	t.running.Add(1)
 	go func() {
 		defer t.running.Done()
+		defer func() {
+			if p := recover(); p != nil {
+				t.opts.Report("", fmt.Errorf("panic: %v", p))
+			}
+		}()
 		ctx, cancel := context.WithTimeout(context.Background(), limit)
 		defer cancel()
 		ctx, end := context.WithCancelCause(ctx)
