@@ -15,16 +15,11 @@ import (
 
 // An image is what is pulled, through the cache or without it.
 type image struct {
-	referenced, resolved manifest
+	referenced, resolved cache.Manifest
 	size                 int64 // of the archive, in bytes
 	// write copies the archive from its beginning to its end.
 	write   func(ctx context.Context, w io.Writer) error
 	release func()
-}
-
-type manifest struct {
-	digest registry.Digest
-	bytes  []byte
 }
 
 // cachedImage opens the image through the cache in dir: what is there is not fetched
@@ -62,8 +57,8 @@ func imageOf(ctx context.Context, t *tree.Tree, ref registry.Reference) (image, 
 		return image{}, err
 	}
 	return image{
-		referenced: manifest{i.Manifest().Digest, i.Manifest().Bytes},
-		resolved:   manifest{resolved.Digest, resolved.Bytes},
+		referenced: i.Manifest(),
+		resolved:   resolved,
 		size:       archive.Size(),
 		write: func(ctx context.Context, w io.Writer) (err error) {
 			tar, err := i.OpenTar(ctx)
@@ -98,21 +93,21 @@ func copyAll(ctx context.Context, w io.Writer, from tree.OpenFile) error {
 
 // streamedImage streams the image from the registry, and keeps nothing of it.
 func streamedImage(ctx context.Context, client *registry.Client, repo *registry.Repository, ref registry.Reference, platform tree.Platform) (image, error) {
-	referenced, err := repo.Manifest(ctx, identifier(ref))
+	referenced, err := fetched(ctx, repo, identifier(ref))
 	if err != nil {
 		return image{}, err
 	}
-	resolved, err := forPlatform(ctx, repo, referenced, platform)
+	resolved, err := resolvedOf(ctx, repo, referenced, platform)
 	if err != nil {
 		return image{}, err
 	}
-	archive, err := tree.ArchiveOf(ref, resolved.Descriptor, resolved.Bytes)
+	archive, err := tree.ArchiveOf(ref, resolved)
 	if err != nil {
 		return image{}, err
 	}
 	return image{
-		referenced: manifest{referenced.Descriptor.Digest, referenced.Bytes},
-		resolved:   manifest{resolved.Descriptor.Digest, resolved.Bytes},
+		referenced: referenced,
+		resolved:   resolved,
 		size:       archive.Size(),
 		write: func(ctx context.Context, w io.Writer) error {
 			return archive.Write(ctx, w, func(ctx context.Context, w io.Writer, d v1.Descriptor) error {

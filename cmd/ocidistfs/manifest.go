@@ -8,6 +8,10 @@ import (
 	"io"
 
 	"github.com/alecthomas/kingpin/v2"
+
+	"github.com/ocidistfs/ocidistfs/cache"
+	"github.com/ocidistfs/ocidistfs/fs/tree"
+	"github.com/ocidistfs/ocidistfs/registry"
 )
 
 const manifestExamples = `ocidistfs manifest docker.io/library/alpine:3.10
@@ -41,17 +45,17 @@ func addManifest(app *kingpin.Application) (string, command) {
 			return err
 		}
 		defer end()
-		m, err := repo.Manifest(ctx, identifier(ref))
+		m, err := fetched(ctx, repo, identifier(ref))
 		if err != nil {
 			return c.advise(ctx, repo, ref, err)
 		}
 		fmt.Fprintln(s.err, c.api())
-		fmt.Fprintln(s.err, "referenced manifest", m.Descriptor.Digest.Hex)
+		fmt.Fprintln(s.err, "referenced manifest", m.Digest.Hex)
 		if resolve {
-			if m, err = forPlatform(ctx, repo, m, p); err != nil {
-				return err
+			if m, err = resolvedOf(ctx, repo, m, p); err != nil {
+				return c.advise(ctx, repo, ref, err)
 			}
-			fmt.Fprintln(s.err, "resolved manifest", m.Descriptor.Digest.Hex)
+			fmt.Fprintln(s.err, "resolved manifest", m.Digest.Hex)
 		}
 		if raw {
 			_, err = s.out.Write(m.Bytes)
@@ -59,6 +63,22 @@ func addManifest(app *kingpin.Application) (string, command) {
 		}
 		return writeIndented(s.out, m.Bytes)
 	}
+}
+
+// fetched is a manifest of a repository, from there.
+func fetched(ctx context.Context, repo *registry.Repository, ref string) (cache.Manifest, error) {
+	raw, err := repo.Manifest(ctx, ref)
+	if err != nil {
+		return cache.Manifest{}, err
+	}
+	return tree.ManifestOf(raw), nil
+}
+
+// resolvedOf is the manifest that m stands for on the platform, from there too.
+func resolvedOf(ctx context.Context, repo *registry.Repository, m cache.Manifest, p tree.Platform) (cache.Manifest, error) {
+	return p.Resolve(ctx, repo.Name(), m, func(ctx context.Context, d registry.Digest) (cache.Manifest, error) {
+		return fetched(ctx, repo, d.String())
+	})
 }
 
 // writeIndented writes JSON with tabs, its keys and escapes as they are. What is

@@ -9,6 +9,7 @@ import (
 
 	"github.com/alecthomas/kingpin/v2"
 
+	"github.com/ocidistfs/ocidistfs/cache"
 	"github.com/ocidistfs/ocidistfs/fs/tree"
 	"github.com/ocidistfs/ocidistfs/registry"
 )
@@ -109,22 +110,22 @@ func (p *pull) run(ctx context.Context, s streams) error {
 
 // describe shows the manifests and digests of what is pulled.
 func (p *pull) describe(w io.Writer, img image) error {
-	show := func(what string, m manifest) error {
+	show := func(what string, m cache.Manifest) error {
 		if !p.noManifests {
-			if err := writeIndented(w, m.bytes); err != nil {
+			if err := writeIndented(w, m.Bytes); err != nil {
 				return err
 			}
 		}
 		if p.noSums {
 			return nil
 		}
-		_, err := fmt.Fprintln(w, what, "manifest", m.digest.Hex)
+		_, err := fmt.Fprintln(w, what, "manifest", m.Digest.Hex)
 		return err
 	}
 	if err := show("referenced", img.referenced); err != nil {
 		return err
 	}
-	if img.resolved.digest == img.referenced.digest {
+	if img.resolved.Digest == img.referenced.Digest {
 		return nil
 	}
 	return show("resolved", img.resolved)

@@ -49,12 +49,15 @@ func (i *Image) archive(resolved cache.Manifest) (*imagetar.Archive, error) {
 	return archive(i.repo.name(), i.embedded(), resolved)
 }
 
+// ManifestOf is a manifest as it came from a registry, seen at no time.
+func ManifestOf(raw *registry.RawManifest) cache.Manifest {
+	return cache.Manifest{Digest: raw.Descriptor.Digest, MediaType: string(raw.Descriptor.MediaType), Bytes: raw.Bytes}
+}
+
 // ArchiveOf is the layout of image.tar for a manifest that was fetched without a
 // tree, as ref names it. The errors are those of [Image.Archive].
-func ArchiveOf(ref registry.Reference, d registry.Descriptor, manifest []byte) (*imagetar.Archive, error) {
-	return archive(ref.Name(), embedded(ref.Name(), ref.Tag), cache.Manifest{
-		Digest: d.Digest, MediaType: string(d.MediaType), Bytes: manifest,
-	})
+func ArchiveOf(ref registry.Reference, resolved cache.Manifest) (*imagetar.Archive, error) {
+	return archive(ref.Name(), embedded(ref.Name(), ref.Tag), resolved)
 }
 
 func archive(repository string, name imagetar.Name, resolved cache.Manifest) (*imagetar.Archive, error) {

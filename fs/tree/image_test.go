@@ -12,6 +12,7 @@ import (
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/types"
 
+	"github.com/ocidistfs/ocidistfs/cache"
 	"github.com/ocidistfs/ocidistfs/registry"
 	"github.com/ocidistfs/ocidistfs/registry/registrytest"
 )
@@ -235,7 +236,7 @@ func TestImage(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		uncached, err := ArchiveOf(ref, v1.Descriptor{Digest: resolved.Digest, MediaType: mediaType(resolved)}, resolved.Bytes)
+		uncached, err := ArchiveOf(ref, resolved)
 		if err != nil || uncached.Size() != layout.Size() {
 			t.Errorf("%s: archives of %d and %d bytes, %v", s, layout.Size(), uncached.Size(), err)
 		}
@@ -270,9 +271,9 @@ func FuzzArchiveOf(f *testing.F) {
 	f.Add(string(types.DockerManifestSchema2), []byte(`{"config":{"size":-1},"layers":[{}]}`))
 	f.Add(string(types.DockerManifestSchema2), []byte(`{"config":null,"layers":null}`))
 	f.Fuzz(func(t *testing.T, mediaType string, content []byte) {
-		a, err := ArchiveOf(registry.Reference{Host: "a.io", Repository: "a", Tag: "1"}, v1.Descriptor{
-			MediaType: types.MediaType(mediaType), Digest: registrytest.DigestOf(content),
-		}, content)
+		a, err := ArchiveOf(registry.Reference{Host: "a.io", Repository: "a", Tag: "1"}, cache.Manifest{
+			MediaType: mediaType, Digest: registrytest.DigestOf(content), Bytes: content,
+		})
 		switch {
 		case err != nil && !errors.Is(err, ErrNotImage):
 			t.Errorf("error %v, want %v", err, ErrNotImage)

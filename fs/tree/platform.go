@@ -1,6 +1,7 @@
 package tree
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	iofs "io/fs"
@@ -9,6 +10,9 @@ import (
 	"github.com/containerd/platforms"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/ocidistfs/ocidistfs/cache"
+	"github.com/ocidistfs/ocidistfs/registry"
 )
 
 // An absence is a reason why a name does not exist although the reference does.
@@ -103,6 +107,32 @@ func (p Platform) Select(index []byte) (v1.Descriptor, error) {
 		there = append(there[:maxNamed], fmt.Sprintf("%d more", len(there)-maxNamed))
 	}
 	return v1.Descriptor{}, fmt.Errorf("%w %s: there are %s", ErrNoPlatform, p, strings.Join(there, ", "))
+}
+
+// Resolve returns the manifest that m, of a repository, stands for on the
+// platform: m itself where it is no index, else that of the digest which Select
+// finds in it, as fetch returns it. Where fetch says that the registry does not
+// have that, the error is [ErrNoPlatform] too.
+func (p Platform) Resolve(ctx context.Context, repository string, m cache.Manifest, fetch func(context.Context, registry.Digest) (cache.Manifest, error)) (cache.Manifest, error) {
+	if !isIndex(mediaType(m)) {
+		return m, nil
+	}
+	d, err := p.Select(m.Bytes)
+	if err != nil {
+		return cache.Manifest{}, fmt.Errorf("%s@%s: %w", repository, m.Digest, err)
+	}
+	resolved, err := fetch(ctx, d.Digest)
+	if isAbsent(err) {
+		// Some copy an index with the images of a few platforms only.
+		err = fmt.Errorf("%w %s: the index names it, the registry does not have it: %w", ErrNoPlatform, p, err)
+	}
+	if err != nil {
+		return cache.Manifest{}, err
+	}
+	if int64(len(resolved.Bytes)) != d.Size {
+		return cache.Manifest{}, fmt.Errorf("%s@%s: %d bytes, the index says %d: %w", repository, d.Digest, len(resolved.Bytes), d.Size, registry.ErrMismatch)
+	}
+	return resolved, nil
 }
 
 // maxNamed is how many platforms an error names.

@@ -3,7 +3,6 @@ package tree
 import (
 	"context"
 	"errors"
-	"fmt"
 	iofs "io/fs"
 
 	"github.com/ocidistfs/ocidistfs/cache"
@@ -61,7 +60,8 @@ func (r *repository) keep(raw *registry.RawManifest) cache.Manifest {
 	m, err := r.local.PutManifest(d, string(raw.Descriptor.MediaType), raw.Bytes)
 	if err != nil {
 		r.reportLocal("digests/"+d.String(), err)
-		m = cache.Manifest{Digest: d, MediaType: string(raw.Descriptor.MediaType), Bytes: raw.Bytes, FirstSeen: r.tree.now()}
+		m = ManifestOf(raw)
+		m.FirstSeen = r.tree.now()
 	}
 	r.tree.manifests.put(manifestKey{r.name(), d}, m)
 	return m
@@ -78,23 +78,5 @@ func (r *repository) reportLocal(path string, err error) {
 // forPlatform returns the manifest that m stands for on the tree's platform: m
 // itself where it is no index.
 func (r *repository) forPlatform(ctx context.Context, m cache.Manifest) (cache.Manifest, error) {
-	if !isIndex(mediaType(m)) {
-		return m, nil
-	}
-	d, err := r.tree.opts.Platform.Select(m.Bytes)
-	if err != nil {
-		return cache.Manifest{}, fmt.Errorf("%s@%s: %w", r.name(), m.Digest, err)
-	}
-	resolved, err := r.manifest(ctx, d.Digest)
-	if isAbsent(err) {
-		// Some copy an index with the images of a few platforms only.
-		err = fmt.Errorf("%w %s: the index names it, the registry does not have it: %w", ErrNoPlatform, r.tree.opts.Platform, err)
-	}
-	if err != nil {
-		return cache.Manifest{}, err
-	}
-	if int64(len(resolved.Bytes)) != d.Size {
-		return cache.Manifest{}, fmt.Errorf("%s@%s: %d bytes, the index says %d: %w", r.name(), d.Digest, len(resolved.Bytes), d.Size, registry.ErrMismatch)
-	}
-	return resolved, nil
+	return r.tree.opts.Platform.Resolve(ctx, r.name(), m, r.manifest)
 }
