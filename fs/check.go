@@ -1,6 +1,7 @@
 package fs
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -118,13 +119,19 @@ func isStale(path string) bool {
 
 // within runs a check that may hang on a dead file system, and does not wait
 // longer than statLimit for it.
-func within(check func() error) error {
+func within(check func() error) error { return await(context.Background(), statLimit, check) }
+
+// await waits for a system call until ctx ends, and no longer than limit. The
+// call itself goes on: nothing but a fatal signal ends it.
+func await(ctx context.Context, limit time.Duration, call func() error) error {
 	done := make(chan error, 1)
-	go func() { done <- check() }()
+	go func() { done <- call() }()
 	select {
 	case err := <-done:
 		return err
-	case <-time.After(statLimit):
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	case <-time.After(limit):
 		return ErrSilent
 	}
 }

@@ -3,11 +3,15 @@
 package fs
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -135,4 +139,27 @@ func TestUnescape(t *testing.T) {
 	if got := unescape(`/mnt/a\040b\011c\134d`); got != "/mnt/a b\tc\\d" {
 		t.Errorf("%q", got)
 	}
+}
+
+// A refresh takes as long as the mount may need for it, unless its caller leaves;
+// whatever else is asked of a mount has no such patience.
+func TestAwait(t *testing.T) {
+	if refreshLimit <= opTimeout {
+		t.Errorf("a refresh may take %s, and the mount %s for it", refreshLimit, opTimeout)
+	}
+	synctest.Test(t, func(t *testing.T) {
+		release := make(chan struct{})
+		defer close(release)
+		hang := func() error { <-release; return nil }
+		began := time.Now()
+		if err := within(hang); !errors.Is(err, ErrSilent) || time.Since(began) != statLimit {
+			t.Errorf("%v after %s", err, time.Since(began))
+		}
+		ctx, leave := context.WithTimeout(t.Context(), time.Second)
+		defer leave()
+		began = time.Now()
+		if err := await(ctx, refreshLimit, hang); !errors.Is(err, context.DeadlineExceeded) || time.Since(began) != time.Second {
+			t.Errorf("%v after %s", err, time.Since(began))
+		}
+	})
 }

@@ -24,6 +24,13 @@ import (
 // ask it: the kernel itself refuses to set an attribute of a read-only mount.
 const refreshCommand = 0xCF01
 
+// refreshLimit is how long a refresh may take. The mount itself gives up after its
+// OpTimeout, and has refreshed by then what it could: it is to say so.
+const refreshLimit = opTimeout + statLimit
+
+// errKernelWaits is a refresh of which the kernel was told in part.
+var errKernelWaits = errors.New("the mount asks again from now on; but where a request is under way the kernel may show for a while what it knew")
+
 // ErrNothingToRefresh is a directory in which nothing is good for a while only:
 // what is known by digest never changes.
 var ErrNothingToRefresh = errors.New("nothing here ever changes: it is known by digest")
@@ -31,22 +38,28 @@ var ErrNothingToRefresh = errors.New("nothing here ever changes: it is known by 
 // Refresh makes a mount of ours forget what it knows of tags in and below a path,
 // so that the next look asks the registry. A file stands for its directory, and
 // what does not exist for the directory that it would be in. Only the mounter
-// and root may.
-func Refresh(path string) error {
+// and root may. It returns early when ctx ends.
+func Refresh(ctx context.Context, path string) error {
 	dir, err := existing(path)
 	if err != nil {
 		return fmt.Errorf("refresh %s: %w", path, unwrapPath(err))
 	}
-	err = within(func() error {
-		f, err := os.Open(dir)
-		if err != nil {
-			return err
-		}
-		defer func() { _ = f.Close() }()
-		return unix.IoctlSetInt(int(f.Fd()), refreshCommand, 0)
+	var f *os.File
+	err = within(func() (err error) {
+		f, err = os.Open(dir)
+		return err
 	})
-	if errors.Is(err, syscall.ENOTTY) {
+	if err == nil {
+		err = await(ctx, refreshLimit, func() error {
+			defer func() { _ = f.Close() }()
+			return unix.IoctlSetInt(int(f.Fd()), refreshCommand, 0)
+		})
+	}
+	switch {
+	case errors.Is(err, syscall.ENOTTY):
 		err = ErrNothingToRefresh
+	case errors.Is(err, syscall.ETIMEDOUT):
+		err = errKernelWaits
 	}
 	if err != nil {
 		return fmt.Errorf("refresh %s: %w", dir, unwrapPath(err))

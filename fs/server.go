@@ -28,7 +28,7 @@ const typeName = "ocidistfs"
 type Options struct {
 	AllowOther bool   // others than the mounter may look, by mode bits
 	UID, GID   uint32 // owner of everything
-	// OpTimeout ends an operation that takes longer; 0 is 60 seconds.
+	// OpTimeout ends an operation that takes longer; 0 is a minute.
 	OpTimeout time.Duration
 	Logger    *slog.Logger // nil discards
 	// Status is shown in .ocidistfs/status.json; nil shows the errors alone. It
@@ -39,6 +39,8 @@ type Options struct {
 }
 
 const (
+	// opTimeout is how long an operation may take, unless told otherwise.
+	opTimeout = time.Minute
 	// maxWrite is the largest READ that the kernel sends.
 	maxWrite = 1 << 20
 	// maxBackground is how many READs may wait at once before others have to: one
@@ -66,7 +68,7 @@ type Server struct {
 // caller has asked [Check].
 func Mount(mountpoint string, tree tree.Dir, opts Options) (*Server, error) {
 	if opts.OpTimeout == 0 {
-		opts.OpTimeout = time.Minute
+		opts.OpTimeout = opTimeout
 	}
 	if opts.Logger == nil {
 		opts.Logger = slog.New(slog.DiscardHandler)

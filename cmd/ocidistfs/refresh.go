@@ -19,5 +19,5 @@ func addRefresh(app *kingpin.Application) (string, command) {
 	var path string
 	cmd := app.Command("refresh", "Make a mount ask again what tags mean, and which there are. Nothing is downloaded again that is known by its digest.").HelpLong(refreshExamples)
 	cmd.Arg("PATH", "A directory in a mount: of a tag, the tags of a repository, a repository, a host, or all.").Required().StringVar(&path)
-	return cmd.FullCommand(), func(context.Context, streams) error { return fs.Refresh(path) }
+	return cmd.FullCommand(), func(ctx context.Context, _ streams) error { return fs.Refresh(ctx, path) }
 }
