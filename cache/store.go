@@ -109,10 +109,16 @@ func Open(dir string, opts Options) (*Store, error) {
 		return nil, fmt.Errorf("cache directory %s: %w", dir, err)
 	}
 	life, end := context.WithCancel(context.Background())
-	return &Store{
+	s := &Store{
 		dir: dir, opts: opts, life: life, end: end,
 		contents: map[contentKey]*content{}, failed: map[contentKey]failure{},
-	}, nil
+	}
+	s.fetching.Add(1)
+	go func() {
+		defer s.fetching.Done()
+		_ = guarded(func() error { sweep(life, dir); return nil })
+	}()
+	return s, nil
 }
 
 // Close ends the downloads under way and waits for them. Readers that are open
