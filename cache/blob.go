@@ -35,7 +35,7 @@ func (b *Blob) Size() int64 { return b.key.size }
 // was begun goes on. It is [ErrMismatch] where the cache has the blob and it is of
 // another size.
 func (b *Blob) Open(ctx context.Context) (*Reader, error) {
-	if d := b.key.digest; d.Algorithm != "sha256" || !validHex(d.Hex) {
+	if d := b.key.digest; !validDigest(d) {
 		return nil, fmt.Errorf("blob %s: not a sha256 digest", d)
 	}
 	if b.key.size < 0 || b.key.size > maxSize {

@@ -7,7 +7,6 @@ import (
 	iofs "io/fs"
 	"os"
 	"path/filepath"
-	"regexp"
 	"time"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
@@ -51,10 +50,6 @@ func decodeManifest(d v1.Hash, b []byte) (Manifest, error) {
 	}
 	return Manifest{Digest: d, MediaType: head.MediaType, Bytes: b, FirstSeen: head.FirstSeen}, nil
 }
-
-var hexDigest = regexp.MustCompile(`^[0-9a-f]{64}$`)
-
-func validHex(s string) bool { return hexDigest.MatchString(s) }
 
 // Manifest returns a manifest that was put before. A miss, damage included, is
 // io/fs.ErrNotExist.

@@ -45,7 +45,7 @@ func decodeTag(name string, b []byte) (Tag, error) {
 		return Tag{}, errDamaged
 	}
 	d, err := v1.NewHash(content.Digest)
-	if err != nil || d.Algorithm != "sha256" || !validHex(d.Hex) {
+	if err != nil || !validDigest(d) {
 		return Tag{}, errDamaged
 	}
 	return Tag{d, content.Resolved}, nil

@@ -28,13 +28,6 @@ type (
 	Descriptor = v1.Descriptor
 )
 
-// A RawManifest is a manifest or index, byte for byte. Its descriptor says what
-// the bytes are: their digest was computed.
-type RawManifest struct {
-	Descriptor Descriptor
-	Bytes      []byte
-}
-
 // Options are what a [Client] is made of. The zero value works.
 type Options struct {
 	// Keychain has the credentials. Nil is what docker and podman are configured
@@ -110,7 +103,8 @@ func (c *Client) Close() { c.wire.close() }
 func (c *Client) Stats() Stats { return c.count.stats() }
 
 // Repository returns the repository called "host[:port]/path". It asks nobody.
-// The same name gives the same Repository, with what it learned.
+// The same name gives the same Repository, with what it learned, until there were
+// so many others that all were forgotten.
 func (c *Client) Repository(fullName string) (*Repository, error) {
 	hostName, path, err := splitName(fullName)
 	if err != nil {

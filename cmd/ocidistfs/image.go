@@ -111,7 +111,7 @@ func streamedImage(ctx context.Context, client *registry.Client, repo *registry.
 		size:       archive.Size(),
 		write: func(ctx context.Context, w io.Writer) error {
 			return archive.Write(ctx, w, func(ctx context.Context, w io.Writer, d v1.Descriptor) error {
-				return cache.Stream(ctx, w, d.Digest, d.Size, tree.Source(client, repo, d))
+				return cache.Stream(ctx, w, d.Digest, d.Size, tree.BlobFetcher(client, repo, d))
 			})
 		},
 		release: func() {},

@@ -260,7 +260,7 @@ func TestForeignLayer(t *testing.T) {
 		t.Fatal(err)
 	}
 	d := v1.Descriptor{Digest: f.server.PutBlob("a", []byte("here")), Size: 4, URLs: []string{"https://127.0.0.1:1/"}}
-	body, start, err := Source(f.client, repo.remote, d).BlobRange(t.Context(), d.Digest, 1, 3)
+	body, start, err := BlobFetcher(f.client, repo.remote, d).BlobRange(t.Context(), d.Digest, 1, 3)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -273,7 +273,7 @@ func TestForeignLayer(t *testing.T) {
 		d.URLs = append(d.URLs, fmt.Sprintf("http://127.0.0.1:1/%d", len(d.URLs))) // refused without a connection
 	}
 	f.server.DeleteBlob("a", d.Digest)
-	_, _, err = Source(f.client, repo.remote, d).BlobRange(t.Context(), d.Digest, 0, 4)
+	_, _, err = BlobFetcher(f.client, repo.remote, d).BlobRange(t.Context(), d.Digest, 0, 4)
 	if err == nil || strings.Count(err.Error(), "\n") != maxURLs {
 		t.Errorf("error %v, want one for the registry and one for each of %d addresses", err, maxURLs)
 	}
@@ -281,7 +281,7 @@ func TestForeignLayer(t *testing.T) {
 		t.Errorf("error %v means that there is no such layer, though no address said so", err)
 	}
 	f.server.Break(registrytest.Only(registrytest.Blob, registrytest.Refuse(http.StatusServiceUnavailable, "UNAVAILABLE", "later")))
-	if _, _, err := Source(f.client, repo.remote, d).BlobRange(t.Context(), d.Digest, 0, 4); err == nil || strings.Contains(err.Error(), "\n") {
+	if _, _, err := BlobFetcher(f.client, repo.remote, d).BlobRange(t.Context(), d.Digest, 0, 4); err == nil || strings.Contains(err.Error(), "\n") {
 		t.Errorf("error %v, want the registry's alone: it did not say that it has no such layer", err)
 	}
 }

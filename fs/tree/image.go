@@ -2,7 +2,6 @@ package tree
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	iofs "io/fs"
@@ -163,41 +162,3 @@ func (i *Image) list(ctx context.Context, path string, yield func(Entry, error) 
 
 // mediaType is the manifest's media type.
 func mediaType(m cache.Manifest) types.MediaType { return types.MediaType(m.MediaType) }
-
-// imageOnly is [ErrNotImage], with the reason, for a manifest that is not a
-// container image's: those say so by the type of their config.
-func imageOnly(m cache.Manifest) error {
-	if t := mediaType(m); t != types.OCIManifestSchema1 && t != types.DockerManifestSchema2 {
-		return fmt.Errorf("%w: its manifest is %.80q", ErrNotImage, m.MediaType)
-	}
-	var document struct {
-		Config struct {
-			MediaType types.MediaType `json:"mediaType"`
-		} `json:"config"`
-	}
-	if err := json.Unmarshal(m.Bytes, &document); err != nil {
-		return fmt.Errorf("%w: its manifest: %.200s", ErrNotImage, err.Error()) // which may quote all of it
-	}
-	if t := document.Config.MediaType; !isImageConfig(t) && !isLegacyConfig(mediaType(m), t) {
-		return fmt.Errorf("%w: its config is %.80q", ErrNotImage, t)
-	}
-	return nil
-}
-
-func isImageConfig(t types.MediaType) bool {
-	return t == types.OCIConfigJSON || t == types.DockerConfigJSON
-}
-
-// isLegacyConfig says whether the config of a schema 2 manifest has one of the
-// types that registries and clients gave to those of images by mistake, and that
-// Docker takes to this day (distribution#1621, moby#22378, moby#30083).
-func isLegacyConfig(manifest, config types.MediaType) bool {
-	if manifest != types.DockerManifestSchema2 {
-		return false
-	}
-	switch config {
-	case "", "application/octet-stream", "application/json", "text/html":
-		return true
-	}
-	return false
-}
