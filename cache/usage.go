@@ -13,7 +13,7 @@ type Usage struct {
 	Blobs        int   `json:"blobs"` // that are whole
 	BlobBytes    int64 `json:"blobBytes"`
 	Partial      int   `json:"partialBlobs"`
-	PartialBytes int64 `json:"partialBytes"` // of what has arrived
+	PartialBytes int64 `json:"partialBytes"` // of what has arrived, and of the maps of it
 }
 
 // UsageOf looks at a cache directory without opening it. What disappears meanwhile

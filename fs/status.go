@@ -7,7 +7,6 @@ import (
 	"iter"
 	"time"
 
-	"github.com/ocidistfs/ocidistfs/fs/readat"
 	"github.com/ocidistfs/ocidistfs/fs/tree"
 )
 
@@ -113,14 +112,8 @@ type madeFile struct {
 var _ tree.File = madeFile{}
 
 func (f madeFile) Attr(context.Context) (tree.Attr, error) {
+	// Without a lifetime it is never the page cache's.
 	return tree.Attr{Mode: 0o444, Size: int64(len(f.make())), ModTime: time.Now(), Ino: f.ino}, nil
 }
 
-func (f madeFile) Open(context.Context) (tree.OpenFile, error) {
-	return madeBytes{readat.Bytes(f.make())}, nil
-}
-
-type madeBytes struct{ readat.Reader }
-
-func (madeBytes) Close() error   { return nil }
-func (madeBytes) Verified() bool { return false } // never the page cache's
+func (f madeFile) Open(context.Context) (tree.OpenFile, error) { return tree.OpenBytes(f.make()), nil }

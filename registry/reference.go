@@ -13,8 +13,9 @@ import (
 // DockerHub is the one name of Docker's registry; its other names mean it.
 const DockerHub = "docker.io"
 
-// maxName bounds a repository's name with its host, as registries do.
-const maxName = 255
+// MaxName bounds a repository's name with its host: registries and clients refuse
+// what is longer. It is in bytes.
+const MaxName = 255
 
 var (
 	componentPattern = regexp.MustCompile(`^[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*$`)
@@ -65,8 +66,8 @@ func ParseReference(s string) (Reference, error) {
 		path = "library/" + path
 	}
 	ref.Repository = path
-	if len(ref.Name()) > maxName {
-		return Reference{}, fmt.Errorf("reference %q: the name is longer than %d bytes", s, maxName)
+	if len(ref.Name()) > MaxName {
+		return Reference{}, fmt.Errorf("reference %q: the name is longer than %d bytes", s, MaxName)
 	}
 	return ref, nil
 }
@@ -155,7 +156,7 @@ func CanonicalHost(s string) string {
 
 // ValidComponent says whether s can stand between two slashes of a repository's
 // name (distribution spec, "Pulling manifests").
-func ValidComponent(s string) bool { return len(s) <= maxName && componentPattern.MatchString(s) }
+func ValidComponent(s string) bool { return len(s) <= MaxName && componentPattern.MatchString(s) }
 
 // ValidTag says whether s can be a tag (the same section of the spec).
 func ValidTag(s string) bool { return tagPattern.MatchString(s) }

@@ -8,7 +8,7 @@ import (
 var someDigest = "sha256:" + strings.Repeat("0123456789abcdef", 4)
 
 func TestParseReference(t *testing.T) {
-	long := strings.Repeat("a", maxName)
+	long := strings.Repeat("a", MaxName)
 	for name, c := range map[string]struct{ in, want string }{
 		"tag":                  {"docker.io/library/alpine:3.10", "docker.io/library/alpine:3.10"},
 		"neither":              {"quay.io/a/b", "quay.io/a/b"},

@@ -25,15 +25,11 @@ const (
 // Tags yields the repository's tags as their pages arrive. Names that no tag can
 // have are left out. After an error it yields nothing more.
 func (r *Repository) Tags(ctx context.Context) iter.Seq2[string, error] {
-	return r.tags(ctx, maxPages+1)
+	return r.SomeTags(ctx, maxPages+1) // the last of which is an error
 }
 
-// SomeTags yields the tags of so many pages, the first ones.
+// SomeTags does the same for so many pages, the first ones.
 func (r *Repository) SomeTags(ctx context.Context, pages int) iter.Seq2[string, error] {
-	return r.tags(ctx, pages)
-}
-
-func (r *Repository) tags(ctx context.Context, pages int) iter.Seq2[string, error] {
 	const op = "list tags of"
 	return func(yield func(string, error) bool) {
 		seen := map[string]bool{}

@@ -47,11 +47,11 @@ type digestFile struct {
 
 var _ File = digestFile{}
 
-func (f digestFile) content() readat.Reader { return readat.Bytes([]byte(f.digest.String() + "\n")) }
+func (f digestFile) content() []byte { return []byte(f.digest.String() + "\n") }
 
-func (f digestFile) Attr(context.Context) (Attr, error) { return f.attr(f.content().Size()), nil }
+func (f digestFile) Attr(context.Context) (Attr, error) { return f.attr(int64(len(f.content()))), nil }
 
-func (f digestFile) Open(context.Context) (OpenFile, error) { return openBytes{f.content()}, nil }
+func (f digestFile) Open(context.Context) (OpenFile, error) { return OpenBytes(f.content()), nil }
 
 // manifestFile is a manifest or index. It holds no bytes, since a kernel may hold
 // on to any number of files.
@@ -71,8 +71,11 @@ func (f manifestFile) Open(ctx context.Context) (OpenFile, error) {
 	if err != nil {
 		return nil, err
 	}
-	return openBytes{readat.Bytes(m.Bytes)}, nil
+	return OpenBytes(m.Bytes), nil
 }
+
+// OpenBytes is an open file whose bytes are in memory.
+func OpenBytes(b []byte) OpenFile { return openBytes{readat.Bytes(b)} }
 
 type openBytes struct{ readat.Reader }
 

@@ -47,6 +47,8 @@ type File interface {
 // A Link is a symbolic link.
 type Link interface {
 	Node
+	// Target returns where the link leads, relative to the directory that it is in.
+	// It never leads out of the tree, and what is there may not exist.
 	Target(ctx context.Context) (string, error)
 }
 

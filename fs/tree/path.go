@@ -57,10 +57,6 @@ type pathDir struct {
 
 var _ Dir = pathDir{}
 
-// maxRepository is the longest name of a repository in the wild: registries and
-// clients refuse what is longer, host included.
-const maxRepository = 255
-
 // repository is the name of the repository that the directory stands for.
 func (d pathDir) repository() string {
 	if d.host == registry.DockerHub && !strings.Contains(d.path, "/") {
@@ -104,7 +100,7 @@ func (d pathDir) Lookup(_ context.Context, name string) (Child, error) {
 	if d.path != "" {
 		child.path = d.path + "/" + child.path
 	}
-	if len(child.host)+len("/")+len(child.path) > maxRepository {
+	if len(child.host)+len("/")+len(child.path) > registry.MaxName {
 		return Child{}, iofs.ErrNotExist
 	}
 	return Child{Node: child, Lifetime: Forever}, nil

@@ -12,6 +12,7 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/types"
 
 	"github.com/ocidistfs/ocidistfs/cache"
+	"github.com/ocidistfs/ocidistfs/registry"
 	"github.com/ocidistfs/ocidistfs/registry/registrytest"
 )
 
@@ -81,7 +82,7 @@ func TestNoRequestToLookAround(t *testing.T) {
 func TestLengthOfNames(t *testing.T) {
 	f := newFixture(t, registrytest.Options{})
 	host := f.server.Host()
-	longest := strings.Repeat("a", maxRepository-len(host)-1)
+	longest := strings.Repeat("a", registry.MaxName-len(host)-1)
 	for path, exists := range map[string]bool{
 		longest:                              true,
 		longest + "a":                        false,

@@ -21,7 +21,7 @@ const module = "github.com/ocidistfs/ocidistfs"
 // docs/design.md has it. What only tests need is not in it, and may import all.
 var mayImport = map[string][]string{
 	"cmd/ocidistfs": {"fs", "fs/tree", "registry", "cache"},
-	"fs":            {"fs/tree", "fs/readat", "registry", "cache"},
+	"fs":            {"fs/tree", "registry", "cache"},
 	"fs/tree":       {"fs/imagetar", "fs/readat", "registry", "cache"},
 	"fs/imagetar":   {"fs/readat"},
 	"fs/readat":     {},
