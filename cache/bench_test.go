@@ -17,7 +17,7 @@ func BenchmarkReadHit(b *testing.B) {
 			if form == "partial" {
 				end -= chunkSize
 			}
-			r.Prefetch(0, end)
+			prefetch(r, 0, end)
 			if _, err := r.ReadAt(b.Context(), make([]byte, end), 0); err != nil {
 				b.Fatal(err)
 			}
@@ -80,7 +80,7 @@ func BenchmarkReadSequential(b *testing.B) {
 		b.StartTimer()
 		for off := int64(0); off < size; off += piece {
 			if off%window == 0 {
-				r.Prefetch(off, 2*window)
+				prefetch(r, off, 2*window)
 			}
 			if _, err := r.ReadAt(b.Context(), p, off); err != nil {
 				b.Fatal(err)

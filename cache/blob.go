@@ -85,14 +85,25 @@ func (r *Reader) ReadAt(ctx context.Context, p []byte, off int64) (int, error) {
 	return n, atEnd
 }
 
-// Prefetch starts downloads of what is missing in the n bytes at off, and
-// returns at once.
-func (r *Reader) Prefetch(off, n int64) {
+// Prefetch starts to fetch the first run that is missing of the n bytes at off,
+// no longer than [MaxRange], and returns where it ends and that it was started.
+// Then ready is called once, from another goroutine: when the run has come or
+// failed, or will have come sooner than another request would be answered. Where
+// nothing was started, since nothing is missing that is not on its way, or since
+// it just failed, end is off+n.
+func (r *Reader) Prefetch(off, n int64, ready func()) (end int64, started bool) {
 	c := r.content
+	end = off + n
 	off = max(off, 0)
-	if off < c.key.size && n > 0 {
-		c.prefetch(span{int(off / chunkSize), chunksOf(off + min(n, c.key.size-off))})
+	if off >= min(end, c.key.size) {
+		return end, false
 	}
+	run, started := c.prefetch(span{int(off / chunkSize), chunksOf(min(end, c.key.size))}, ready)
+	if !started {
+		return end, false
+	}
+	_, to := run.bytes(c.key.size)
+	return to, true
 }
 
 // Close gives the blob back. Downloads that no other reader needs finish what

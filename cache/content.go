@@ -33,7 +33,6 @@ type content struct {
 	sealing bool // guarded by mu; all is there, the digest is being checked
 
 	segments  []*segment // guarded by mu; what is being fetched
-	queue     []span     // guarded by mu; what is to be fetched ahead
 	rangeless bool       // guarded by mu; the source sends all, whatever it is asked for
 	failure   failure    // guarded by mu; of the last download that failed
 	failures  int        // guarded by mu; how many did
@@ -88,8 +87,13 @@ func (c *content) close() error {
 	return f.close()
 }
 
+// maxStart is how many chunks are asked for at once where that many are waited
+// for: four ranges of the longest.
+const maxStart = 4 * maxSegment
+
 // need waits until the chunks of a span may be read, and returns a view of them.
-// What is missing is fetched, before what is only wanted ahead.
+// What is missing is fetched, and what is missing up to the chunk end with it:
+// that will be needed next.
 //
 // Where chunks were lost that a reader may have had, he does not come for them
 // again, and his last chunk would not be the one that completes the blob. So
@@ -97,7 +101,7 @@ func (c *content) close() error {
 // again and has its digest. Of a blob that was whole that is so from the moment
 // it was damaged: who opened it was told that all of it is verified, and a
 // kernel may keep its pages.
-func (c *content) need(ctx context.Context, s span) (view, error) {
+func (c *content) need(ctx context.Context, s span, end int) (view, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	seen := c.failures
@@ -120,12 +124,7 @@ func (c *content) need(ctx context.Context, s span) (view, error) {
 			if c.failures != seen || c.failure.stands(c.store.opts.Now()) {
 				return view{}, c.failure.err
 			}
-			if wanted != s {
-				// No more at once than is fetched ahead of a reader.
-				c.queue = append(c.queue[:0], span{i, wanted.to})
-				wanted = span{i, min(i+maxSegment, wanted.to)}
-			}
-			if err := c.start(wanted); err != nil {
+			if err := c.start(span{i, min(max(wanted.to, end), i+maxStart)}); err != nil {
 				return view{}, err
 			}
 		}

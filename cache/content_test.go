@@ -80,7 +80,7 @@ func TestReadAfterClose(t *testing.T) {
 	if err := errors.Join(r.Close(), r.Close()); err != nil {
 		t.Fatal(err)
 	}
-	r.Prefetch(0, size)
+	prefetch(r, 0, size)
 	if _, err := r.ReadAt(t.Context(), make([]byte, 1), 0); err == nil {
 		t.Error("a closed blob was read")
 	}

@@ -23,7 +23,8 @@ var (
 type download struct {
 	*content
 	seg  *segment
-	idle int // bodies in a row that brought nothing
+	idle int  // bodies in a row that brought nothing
+	pace pace // of the body that is being read
 }
 
 // run fetches until nothing is missing. A panic in a Fetcher is an error of the
@@ -120,6 +121,7 @@ func (d *download) remaining(f *form) (span, bool) {
 // error where its sender said so.
 func (d *download) stream(ctx context.Context, f *form, run span) (progress bool, err error) {
 	off, end := run.bytes(d.key.size)
+	d.pace.ask(end - off)
 	body, start, err := d.from.BlobRange(ctx, d.key.digest, off, end-off)
 	if err != nil {
 		return false, err
@@ -150,7 +152,9 @@ func (d *download) storeBody(ctx context.Context, f *form, body io.Reader, off, 
 		}
 		m, readErr := body.Read(b[have:])
 		d.store.counts.fetched.Add(int64(m))
-		have += m
+		if have += m; d.pace.come(m) {
+			d.seg.signal()
+		}
 		full := have / chunkSize * chunkSize
 		if off+int64(have) == d.key.size {
 			full = have

@@ -15,7 +15,7 @@ func TestBodiesThatEndEarly(t *testing.T) {
 		return io.MultiReader(io.LimitReader(body, 200<<10), iotest.ErrReader(io.ErrUnexpectedEOF)), nil
 	}
 	r := openBlob(t, openStore(t, t.TempDir()), d, 3<<20, from)
-	r.Prefetch(0, 3<<20)
+	prefetch(r, 0, 3<<20)
 	mustRead(t, r, from.content)
 }
 
@@ -99,12 +99,12 @@ func TestRangeless(t *testing.T) {
 	from, d := newSource(size)
 	from.rangeless = true
 	r := openBlob(t, openStore(t, t.TempDir()), d, size, from)
-	r.Prefetch(0, size) // more ranges than one
+	prefetch(r, 0, size) // more ranges than one
 	mustReadAt(t, r, from.content, size-1000, 1000)
 	mustRead(t, r, from.content)
 	// Beside the one stream, the answers by which it was found out: one to each
 	// range that was asked for at once.
-	if requests, sent := from.counts(); requests > 1+maxSegments || sent > size+maxSegment*chunkSize {
+	if requests, sent := from.counts(); requests > 1+chunksOf(size)/maxSegment+1 || sent > size+MaxRange {
 		t.Errorf("%d requests for %d bytes", requests, sent)
 	}
 }

@@ -18,7 +18,6 @@ func (c *content) fail(err error) {
 	now := c.store.opts.Now()
 	c.failure = failure{err, now.Add(c.store.opts.ErrorTTL)}
 	c.failures++
-	c.queue = nil
 	s := c.store
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -109,7 +109,7 @@ func (c *content) split(f *form, seg *segment) {
 	if seg.from < cut && cut < seg.to && c.form == f {
 		rest := span{cut, seg.to}
 		seg.to = cut
-		_ = c.fetch(rest) // fails only where the store is closed
+		_ = c.fetch(rest, nil) // fails only where the store is closed
 	}
 }
 

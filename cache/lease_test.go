@@ -27,7 +27,7 @@ func TestTwoStores(t *testing.T) {
 			var group sync.WaitGroup
 			for _, r := range []*Reader{a, b} {
 				group.Go(func() {
-					r.Prefetch(0, size)
+					prefetch(r, 0, size)
 					mustRead(t, r, from.content)
 				})
 			}

@@ -144,7 +144,7 @@ func readAtRandom(t *testing.T, random *rand.Rand, s *Store, repository string, 
 		off := random.Int64N(size)
 		p := make([]byte, random.Int64N(300_000))
 		if random.IntN(4) == 0 {
-			r.Prefetch(off, random.Int64N(size))
+			prefetch(r, off, random.Int64N(size))
 		}
 		n, err := r.ReadAt(t.Context(), p, off)
 		if !bytes.Equal(p[:n], from.content[off:off+int64(n)]) {

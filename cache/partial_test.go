@@ -249,9 +249,9 @@ func TestTruncatedWhileFilled(t *testing.T) {
 		}
 		return io.MultiReader(io.LimitReader(body, chunkSize), blocked, body), nil
 	}
-	r.Prefetch(0, hashAhead-chunkSize) // not enough to be hashed
+	prefetch(r, 0, hashAhead-chunkSize) // not enough to be hashed
 	mustReadAt(t, r, from.content, 0, hashAhead-chunkSize)
-	r.Prefetch(hashAhead, size-hashAhead)
+	prefetch(r, hashAhead, size-hashAhead)
 	<-blocked.waits
 	if err := os.Truncate(s.partialPath(testRepository, d), 3*chunkSize+100); err != nil {
 		t.Fatal(err)

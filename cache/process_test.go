@@ -111,7 +111,7 @@ func hangingChild(from *source, r *Reader) error {
 	from.serve = func(_ int, body io.Reader) (io.Reader, error) {
 		return io.MultiReader(io.LimitReader(body, 5*chunkSize+100), hang), nil
 	}
-	r.Prefetch(childSize/2, childSize/2)
+	prefetch(r, childSize/2, childSize/2)
 	_, err := r.ReadAt(context.Background(), make([]byte, 1), childSize-1)
 	return err
 }
@@ -177,7 +177,7 @@ func sharingChild(from *source, r *Reader) error {
 		}
 		return body, nil
 	}
-	r.Prefetch(0, childSize/2)
+	prefetch(r, 0, childSize/2)
 	p := make([]byte, childSize)
 	if _, err := r.ReadAt(context.Background(), p, 0); err != nil {
 		return err
@@ -200,7 +200,7 @@ func TestTwoProcesses(t *testing.T) {
 	}
 	from, d := newSource(childSize)
 	r := openBlob(t, openStore(t, dir), d, childSize, from)
-	r.Prefetch(0, childSize) // the first half of which it waits for
+	prefetch(r, 0, childSize) // the first half of which it waits for
 	mustReadAt(t, r, from.content, childSize-chunkSize, chunkSize)
 	if _, err := io.WriteString(c.in, "go on\n"); err != nil {
 		t.Fatal(err)

@@ -139,7 +139,6 @@ func (c *content) condemn(f *form, got string) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.poison = err
-	c.queue = nil
 	c.wake()
 	return err
 }

@@ -1,63 +1,48 @@
 package cache
 
-import "slices"
+import (
+	"slices"
+	"sync"
+)
 
 const (
-	// maxSegment is the longest range asked for at once.
-	maxSegment = (8 << 20) / chunkSize
-	// maxSegments is how many ranges of a blob are fetched ahead at once. Those
-	// that a reader waits for are not counted: it is for the source to say how
-	// many of its connections are used at a time, and for one source not to wait
-	// for another.
-	maxSegments = 4
-	// maxQueue bounds what is to be fetched ahead. What finds no room in it is
-	// fetched when it is read.
-	maxQueue = 64
+	// MaxRange is the longest range asked for at once, in bytes.
+	MaxRange = 8 << 20
+	// maxSegment is the same in chunks.
+	maxSegment = MaxRange / chunkSize
 )
 
 // A segment is a run of chunks that is being fetched.
 type segment struct {
 	span      // guarded by content.mu, but for the download whose segment it is
 	all  bool // the same; the whole blob, since its source knows no ranges
+
+	// ready tells who asked ahead that it is time for the next; nil where nobody
+	// did.
+	ready func()
+	once  sync.Once
 }
 
-// prefetch queues chunks.
-func (c *content) prefetch(s span) {
+// signal calls ready, the first time. No mutex is held.
+func (s *segment) signal() {
+	if s.ready != nil {
+		s.once.Do(s.ready)
+	}
+}
+
+// prefetch starts the download of the first run of a span that is missing, and
+// returns the run.
+func (c *content) prefetch(s span, ready func()) (run span, started bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.form == nil || c.form.whole || c.failure.stands(c.store.opts.Now()) {
-		return
+	if c.form == nil || c.form.whole || c.sealing || c.poison != nil || c.failure.stands(c.store.opts.Now()) {
+		return span{}, false
 	}
-	switch n := len(c.queue); {
-	case n > 0 && c.queue[n-1].to == s.from:
-		c.queue[n-1].to = s.to
-	case n < maxQueue:
-		c.queue = append(c.queue, s)
+	run, ok := c.nextRun(s)
+	if !ok || c.fetch(run, ready) != nil {
+		return span{}, false
 	}
-	c.startQueued()
-}
-
-// forgetQueue drops what is to be fetched ahead: nobody is left to read it.
-func (c *content) forgetQueue() {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.queue = nil
-}
-
-// startQueued starts downloads of what is queued, as many as may run. c.mu is
-// held.
-func (c *content) startQueued() {
-	for len(c.queue) > 0 && len(c.segments) < maxSegments && !c.sealing && c.poison == nil {
-		run, ok := c.nextRun(c.queue[0])
-		if !ok {
-			c.queue = c.queue[1:]
-			continue
-		}
-		c.queue[0].from = run.to
-		if c.fetch(run) != nil {
-			return
-		}
-	}
+	return run, true
 }
 
 // start starts downloads of what is missing in a span that a reader waits for.
@@ -68,7 +53,7 @@ func (c *content) start(s span) error {
 		if !ok {
 			return nil
 		}
-		if err := c.fetch(run); err != nil {
+		if err := c.fetch(run, nil); err != nil {
 			return err
 		}
 		s.from = run.to
@@ -101,12 +86,13 @@ func (c *content) inFlight(i int) bool {
 }
 
 // fetch starts the download of a run. It belongs to the store: it ends when its
-// range is there, or with the store. c.mu is held.
-func (c *content) fetch(run span) error {
+// range is there, or with the store. ready is as in [Reader.Prefetch], or nil.
+// c.mu is held.
+func (c *content) fetch(run span, ready func()) error {
 	if !c.store.retain(c) {
 		return errClosed
 	}
-	seg := &segment{span: run}
+	seg := &segment{span: run, ready: ready}
 	if c.rangeless {
 		seg.span, seg.all = span{0, c.form.chunks.n}, true
 	}
@@ -117,6 +103,7 @@ func (c *content) fetch(run span) error {
 		err := (&download{content: c, seg: seg}).run(c.store.life)
 		c.store.counts.active.Add(-1)
 		c.finish(seg, err)
+		seg.signal()
 		if err := c.store.release(c, 0, 1); err != nil {
 			c.store.opts.Logger.Warn("close a blob", "digest", c.key.digest.String(), "error", err)
 		}
@@ -140,15 +127,15 @@ func (c *content) takeAll(seg *segment) bool {
 	return true
 }
 
-// finish takes a segment off, tells those who wait, and goes on with the queue.
+// finish takes a segment off and tells those who wait.
 func (c *content) finish(seg *segment, err error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.segments = slices.DeleteFunc(c.segments, func(s *segment) bool { return s == seg })
-	if err != nil {
+	// What was only wanted ahead fails for nobody: who needs it asks for it again,
+	// and that decides.
+	if err != nil && seg.ready == nil {
 		c.fail(err)
-	} else {
-		c.startQueued()
 	}
 	c.wake()
 }

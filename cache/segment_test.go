@@ -12,35 +12,11 @@ func TestPrefetch(t *testing.T) {
 	from, d := newSource(20 << 20)
 	s := openStore(t, t.TempDir())
 	r := openBlob(t, s, d, 20<<20, from)
-	r.Prefetch(0, 20<<20)
+	prefetch(r, 0, 20<<20)
 	mustRead(t, r, from.content)
 	requests, sent := from.counts()
 	if requests > 5 || sent != 20<<20 {
 		t.Errorf("%d requests for %d bytes, want few for %d", requests, sent, 20<<20)
-	}
-}
-
-// TestPrefetchBeyondTheQueue asks ahead for more than is remembered: what is
-// forgotten is fetched when it is read.
-func TestPrefetchBeyondTheQueue(t *testing.T) {
-	const size = 4 * maxQueue * chunkSize
-	from, d := newSource(size)
-	blocked := newGate()
-	defer blocked.pass()
-	from.serve = func(_ int, body io.Reader) (io.Reader, error) {
-		return io.MultiReader(blocked, body), nil
-	}
-	r := openBlob(t, openStore(t, t.TempDir()), d, size, from)
-	for off := int64(0); off < size; off += 2 * chunkSize { // never two in a row
-		r.Prefetch(off, chunkSize)
-	}
-	if n := len(r.content.queue); n > maxQueue {
-		t.Errorf("%d spans are queued, want at most %d", n, maxQueue)
-	}
-	blocked.pass()
-	mustRead(t, r, from.content)
-	if _, sent := from.counts(); sent != size {
-		t.Errorf("%d bytes fetched of %d", sent, size)
 	}
 }
 
@@ -68,6 +44,27 @@ func TestSilentSourceStopsNoOther(t *testing.T) {
 	mustRead(t, openBlob(t, s, d, size, from), from.content)
 }
 
+// TestPrefetchFailsForNobody has what was only wanted ahead fail once: the reader
+// who comes for it later does not hear of it.
+func TestPrefetchFailsForNobody(t *testing.T) {
+	const size = 1 << 20
+	from, d := newSource(size)
+	from.serve = func(request int, body io.Reader) (io.Reader, error) {
+		if request == 1 {
+			return nil, errors.New("broken")
+		}
+		return body, nil
+	}
+	s := openStoreWith(t, t.TempDir(), Options{ErrorTTL: time.Hour})
+	r := openBlob(t, s, d, size, from)
+	failed := make(chan struct{})
+	if _, started := r.Prefetch(0, size, func() { close(failed) }); !started {
+		t.Fatal("nothing was started")
+	}
+	<-failed
+	mustRead(t, r, from.content)
+}
+
 // TestPrefetchDoesNotStorm asks ahead again and again of a source that fails.
 func TestPrefetchDoesNotStorm(t *testing.T) {
 	from, d := newSource(1 << 20)
@@ -76,7 +73,7 @@ func TestPrefetchDoesNotStorm(t *testing.T) {
 	s := openStoreWith(t, t.TempDir(), Options{Now: func() time.Time { return now }})
 	r := openBlob(t, s, d, 1<<20, from)
 	for range 100 {
-		r.Prefetch(0, 1<<20)
+		prefetch(r, 0, 1<<20)
 		if _, err := r.ReadAt(t.Context(), make([]byte, 1), 0); err == nil {
 			t.Fatal("no error")
 		}

@@ -173,6 +173,13 @@ func mustRead(t testing.TB, r *Reader, want []byte) {
 	}
 }
 
+// prefetch starts to fetch all that is missing of the n bytes at off.
+func prefetch(r *Reader, off, n int64) {
+	for end := off + n; off < end; {
+		off, _ = r.Prefetch(off, end-off, func() {})
+	}
+}
+
 // mustReadAt reads n bytes at off.
 func mustReadAt(t testing.TB, r *Reader, want []byte, off, n int64) {
 	t.Helper()

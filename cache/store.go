@@ -213,11 +213,7 @@ func (s *Store) release(c *content, readers, downloads int) error {
 	if last && s.contents[c.key] == c {
 		delete(s.contents, c.key)
 	}
-	idle := c.readers == 0
 	s.mu.Unlock()
-	if idle {
-		c.forgetQueue()
-	}
 	if last {
 		return c.close()
 	}

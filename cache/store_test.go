@@ -38,7 +38,7 @@ func TestCloseEndsWhatWaits(t *testing.T) {
 	})
 	s := openStore(t, t.TempDir())
 	r := openBlob(t, s, d, size, silent)
-	r.Prefetch(size/2, size/2)
+	prefetch(r, size/2, size/2)
 	var group sync.WaitGroup
 	for i := range int64(8) {
 		group.Go(func() {

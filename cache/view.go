@@ -52,10 +52,10 @@ func (c *content) readAt(ctx context.Context, p []byte, off int64) (int, error) 
 	defer func() { c.store.counts.read.Add(int64(n)) }()
 	for heals := 0; n < len(p); {
 		at := off + int64(n)
-		first := int(at / chunkSize)
-		s := span{first, min(chunksOf(off+int64(len(p))), first+bufferChunks)}
+		first, last := int(at/chunkSize), chunksOf(off+int64(len(p)))
+		s := span{first, min(last, first+bufferChunks)}
 		_, end := s.bytes(c.key.size)
-		v, err := c.need(ctx, s)
+		v, err := c.need(ctx, s, last)
 		if err != nil {
 			return n, err
 		}

@@ -24,13 +24,16 @@ type image struct {
 
 // cachedImage opens the image through the cache in dir: what is there is not fetched
 // again. The caller releases it.
-func cachedImage(ctx context.Context, client *registry.Client, ref registry.Reference, platform tree.Platform, dir string, log *slog.Logger) (image, error) {
+func (p *pull) cachedImage(ctx context.Context, client *registry.Client, dir string, log *slog.Logger) (image, error) {
 	store, err := cache.Open(dir, cache.Options{Logger: log})
 	if err != nil {
 		return image{}, advised{err, "--cache-dir names another; --no-cache does without"}
 	}
-	t := tree.New(tree.Options{Client: client, Store: store, Platform: platform})
-	img, err := imageOf(ctx, t, ref)
+	t := tree.New(tree.Options{
+		Client: client, Store: store, Platform: p.platform,
+		ReadAhead: int64(p.ahead.ReadAhead), Connections: p.ahead.Connections,
+	})
+	img, err := imageOf(ctx, t, p.ref)
 	img.release = func() {
 		t.Close()
 		_ = store.Close() // nothing is written by then

@@ -23,6 +23,7 @@ import (
 type mount struct {
 	Connection connection
 	Logging    logging
+	Ahead      ahead
 	Mountpoint string // absolute
 	CacheDir   string // absolute
 	TagTTL     time.Duration
@@ -53,6 +54,7 @@ func addMount(app *kingpin.Application) (string, command) {
 	m.Connection.flags(cmd)
 	m.Logging.flags(cmd)
 	cacheFlag(cmd, &m.CacheDir)
+	m.Ahead.flags(cmd)
 	cmd.Flag("tag-ttl", "For how long a tag is not asked for again.").Default("60s").DurationVar(&m.TagTTL)
 	cmd.Flag("list-ttl", "For how long a list of tags is not asked for again.").Default("60s").DurationVar(&m.ListTTL)
 	platformFlag(cmd, &m.Platform)
@@ -89,6 +91,9 @@ func (m *mount) check(ctx context.Context, s streams) error {
 	}
 	if m.TagTTL < 0 || m.ListTTL < 0 {
 		return usagef("--tag-ttl and --list-ttl cannot be negative")
+	}
+	if err := m.Ahead.check(); err != nil {
+		return err
 	}
 	if _, err := parsePlatform(m.Platform); err != nil {
 		return err
@@ -148,6 +153,7 @@ func (m *mount) serve(ctx context.Context, log *slog.Logger, ready func() error)
 		Client: client, Store: store,
 		Registries: append(configuredHosts(log), m.Registries...),
 		TagTTL:     m.TagTTL, ListTTL: m.ListTTL, Platform: platform,
+		ReadAhead: int64(m.Ahead.ReadAhead), Connections: m.Ahead.Connections,
 		Report: mistakes.Add,
 	})
 	defer t.Close()

@@ -19,6 +19,7 @@ type pull struct {
 	connection
 	ref                 registry.Reference
 	platform            tree.Platform
+	ahead               ahead
 	path, cacheDir      string
 	noManifests, noSums bool
 	noCache             bool
@@ -43,6 +44,7 @@ func addPull(app *kingpin.Application) (string, command) {
 	cmd.Flag("no-hashes", "Do not show their digests.").BoolVar(&p.noSums)
 	cmd.Flag("no-cache", "Keep nothing on disk but the tarball.").BoolVar(&p.noCache)
 	cacheFlag(cmd, &p.cacheDir)
+	p.ahead.flags(cmd)
 	platformFlag(cmd, &platform)
 	cmd.Arg("REFERENCE", referenceForm).Required().StringVar(&reference)
 	return cmd.FullCommand(), func(ctx context.Context, s streams) error {
@@ -52,6 +54,9 @@ func addPull(app *kingpin.Application) (string, command) {
 		}
 		if p.path == "" {
 			return usagef("--path is empty; - is standard output")
+		}
+		if err := p.ahead.check(); err != nil {
+			return err
 		}
 		if p.platform, err = parsePlatform(platform); err != nil {
 			return err
@@ -77,7 +82,7 @@ func (p *pull) run(ctx context.Context, s streams) error {
 		if dir, err = cacheDir(p.cacheDir); err != nil {
 			return err
 		}
-		img, err = cachedImage(ctx, client, p.ref, p.platform, dir, warnings(s.err))
+		img, err = p.cachedImage(ctx, client, dir, warnings(s.err))
 	}
 	if err != nil {
 		return p.advise(ctx, repo, p.ref, err)

@@ -40,7 +40,7 @@ func writeWhole(path string, write func(io.Writer) error) (err error) {
 			err = errors.Join(err, os.Remove(name))
 		}
 	}()
-	err = write(f)
+	err = write(&writtenBack{File: f})
 	if err == nil && exists {
 		err = f.Chmod(before.Mode().Perm())
 	}
@@ -60,4 +60,23 @@ func writeTo(path string, write func(io.Writer) error) error {
 		return err
 	}
 	return errors.Join(write(f), f.Close())
+}
+
+// writtenBack is a file whose bytes are on their way to the disk soon after they
+// were written: the sync at the end has little left to wait for.
+type writtenBack struct {
+	*os.File
+	at, started int64 // bytes written, and of those the ones on their way
+}
+
+// writeBackStep is how much is started at once.
+const writeBackStep = 16 << 20
+
+func (f *writtenBack) Write(p []byte) (int, error) {
+	n, err := f.File.Write(p)
+	if f.at += int64(n); f.at-f.started >= writeBackStep {
+		startWriteBack(f.File, f.started, f.at-f.started)
+		f.started = f.at
+	}
+	return n, err
 }

@@ -6,8 +6,8 @@ import (
 )
 
 // Concat returns the parts one after the other as one Reader. Parts of length
-// zero are dropped. A Concat forwards Prefetch to each part that the range
-// touches.
+// zero are dropped. A Concat forwards Prefetch to the first part that has
+// something to fetch.
 func Concat(parts ...Reader) Reader {
 	c := &concat{}
 	for _, part := range parts {
@@ -66,17 +66,20 @@ func (c *concat) ReadAt(ctx context.Context, p []byte, off int64) (int, error) {
 	return read, eof(atEnd)
 }
 
-func (c *concat) Prefetch(off, n int64) {
-	off, n = clampRange(off, n, c.size)
-	if n == 0 {
-		return
-	}
+func (c *concat) Prefetch(off, n int64, ready func()) (int64, bool) {
 	end := off + n
+	off = max(off, 0)
+	if off >= min(end, c.size) {
+		return end, false
+	}
 	for i, start := c.find(off); i < len(c.parts) && start < end; i++ {
 		if p, ok := c.parts[i].(Prefetcher); ok {
 			from := max(off, start)
-			p.Prefetch(from-start, min(end, c.ends[i])-from)
+			if to, started := p.Prefetch(from-start, min(end, c.ends[i])-from, ready); started {
+				return start + to, true
+			}
 		}
 		start = c.ends[i]
 	}
+	return end, false
 }

@@ -2,83 +2,179 @@ package readat
 
 import (
 	"context"
-	"math/bits"
+	"math"
 	"sync"
 )
 
-// The window of read-ahead. A reader is taken for sequential after
-// sequentialAfter bytes in a row: tar(1) listing an archive reads two or three
-// records of 10 KiB around each header and must not start a download of the
-// layer behind it. From then on the window is as long as what has been read in
-// a row, up to maxWindow, so that one who stops early has fetched at most twice
-// what he read.
 const (
-	sequentialAfter = 512 << 10
-	maxWindow       = 32 << 20
-	// minStep and maxStep bound by how much the window moves at once, a quarter
-	// of it in between: each move may become a request, and one of 8 MiB keeps a
-	// connection busy for many round trips.
+	// sequentialAfter is how many bytes in a row make a reader sequential: tar(1)
+	// listing an archive reads two or three records of 10 KiB around each header
+	// and must not start a download of the layer behind it; cat(1) reads 128 KiB
+	// at a time.
+	sequentialAfter = 256 << 10
+	// windowGrowth is how many times what has been read in a row is fetched ahead:
+	// one who stops early has fetched no more than three times what he read, and
+	// five round trips open a window of 64 MiB.
+	windowGrowth = 2
+	// minStep and maxStep bound by how much is fetched in one request: a shorter
+	// one is all round trip, a longer one keeps others off the connection.
 	minStep = 128 << 10
 	maxStep = 8 << 20
 	// slack is how far out of order a reader may go and still count as
-	// sequential: the kernel sends the READs of one read(2) in parallel.
+	// sequential, and how much he may skip in all: the kernel sends the READs of
+	// one read(2) in parallel.
 	slack = 1 << 20
 )
 
-// ReadAhead returns a Reader of r for one open file: it recognises a sequential
-// reader and asks r to prefetch a window ahead of it. A seek closes the window.
-// r must be a Prefetcher to gain from it; others are returned as they are.
-func ReadAhead(r Reader) Reader {
-	p, ok := r.(Prefetcher)
-	if !ok {
-		return r
-	}
-	return &readAhead{Reader: r, ahead: p}
+// A Budget is shared by the open files of a process: it bounds by how much all
+// their readers together are ahead of what was read. Each sequential reader has
+// an equal share, so that none starves. It is safe for concurrent use.
+type Budget struct {
+	bytes       int64
+	connections int
+
+	mu      sync.Mutex
+	readers int64 // guarded by mu; those that fetch ahead
 }
 
-type readAhead struct {
+// NewBudget returns a budget of so many bytes, for readers that fetch over so
+// many connections each.
+func NewBudget(bytes int64, connections int) *Budget {
+	return &Budget{bytes: bytes, connections: connections}
+}
+
+func (b *Budget) join(n int64) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.readers += n
+}
+
+func (b *Budget) share() int64 {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.bytes / max(b.readers, 1)
+}
+
+// An Ahead is a Reader for one open file: it recognises a sequential reader and
+// has a window ahead of him fetched, over several connections. The window grows
+// with what is read and is closed by a seek. It moves with the reader, so one
+// who is slow, or stops, stops what is fetched for him.
+type Ahead struct {
 	Reader
-	ahead Prefetcher
+	budget *Budget
+	from   Prefetcher // nil where r is none
 
-	mu   sync.Mutex
-	next int64 // guarded by mu; where a sequential reader goes on
-	run  int64 // guarded by mu; bytes read in a row
-	upTo int64 // guarded by mu; what was asked for ends here
+	mu       sync.Mutex
+	next     int64 // guarded by mu; where a sequential reader goes on
+	run      int64 // guarded by mu; bytes read in a row
+	skipped  int64 // guarded by mu; bytes left out of that row
+	started  int64 // guarded by mu; what was started ends here
+	target   int64 // guarded by mu; the end of the window; 0 while it is closed
+	step     int64 // guarded by mu; how much is fetched at once
+	inFlight int   // guarded by mu; how many ranges are being fetched
+	stopped  bool  // guarded by mu
 }
 
-func (r *readAhead) ReadAt(ctx context.Context, p []byte, off int64) (int, error) {
+// ReadAhead returns r with read-ahead, which the caller stops. Where r is no
+// Prefetcher, nothing is fetched.
+func ReadAhead(r Reader, budget *Budget) *Ahead {
+	p, _ := r.(Prefetcher)
+	return &Ahead{Reader: r, budget: budget, from: p}
+}
+
+// Whole is told that all of it will be read, in order from its beginning: the
+// window need not grow.
+func (a *Ahead) Whole() {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.run = math.MaxInt64 / (windowGrowth + 1)
+}
+
+// ReadAt reads, and moves the window.
+func (a *Ahead) ReadAt(ctx context.Context, p []byte, off int64) (int, error) {
 	// Before the read: the bytes wanted now and those wanted soon are then one
 	// range, not two.
-	if from, n := r.advance(off, int64(len(p))); n > 0 {
-		r.ahead.Prefetch(from, n)
-	}
-	return r.Reader.ReadAt(ctx, p, off)
+	a.advance(off, int64(len(p)))
+	return a.Reader.ReadAt(ctx, p, off)
 }
 
-// advance takes note of a read and returns the range to prefetch, which is
-// empty while the window need not move.
-func (r *readAhead) advance(off, n int64) (from, length int64) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
+// Stop ends the read-ahead: what is being fetched is fetched to its end, and
+// nothing after it.
+func (a *Ahead) Stop() {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.shut()
+	a.stopped = true
+}
+
+// advance takes note of a read.
+func (a *Ahead) advance(off, n int64) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.from == nil || a.stopped {
+		return
+	}
 	end := off + n
-	if off < r.next-slack || off > r.next+slack {
-		r.next, r.run, r.upTo = end, n, 0
-		return 0, 0
+	if off < a.next-slack || off > a.next+slack {
+		a.restart(end, n)
+		return
 	}
-	// What is read again is no progress, and neither is what was skipped.
-	r.run += min(n, max(end-r.next, 0))
-	r.next = max(r.next, end)
-	if r.run < sequentialAfter {
-		return 0, 0
+	// What is read again is no progress.
+	fresh := min(n, max(end-a.next, 0))
+	late := min(n-fresh, a.skipped)
+	a.run += fresh + late
+	a.skipped += max(off-a.next, 0) - late
+	a.next = max(a.next, end)
+	if a.skipped > slack {
+		a.restart(end, n)
+		return
 	}
-	window := min(r.run, maxWindow)
-	// A power of two: steps of a growing window then end at the same places.
-	step := int64(1) << (bits.Len64(uint64(min(max(window/4, minStep), maxStep))) - 1)
-	target := min((r.next+window)/step*step, r.Size())
-	if target <= r.upTo {
-		return 0, 0
+	if a.run < sequentialAfter || a.skipped > a.run {
+		return
 	}
-	from = max(off, r.upTo)
-	r.upTo = target
-	return from, target - from
+	if a.target == 0 {
+		a.budget.join(1)
+		a.started = 0
+	}
+	a.started = max(a.started, off)
+	window := min(windowGrowth*a.run, a.budget.share())
+	a.target = min(a.next+window, a.Size())
+	// Two steps more than connections: what is about to come to its end still has
+	// one, and the next is asked for.
+	a.step = min(max(window/int64(a.budget.connections+2), minStep), maxStep)
+	a.fill()
+}
+
+// restart begins a row with a read of n bytes up to end. a.mu is held.
+func (a *Ahead) restart(end, n int64) {
+	a.shut()
+	a.next, a.run, a.skipped = end, n, 0
+}
+
+// shut closes the window. a.mu is held.
+func (a *Ahead) shut() {
+	if a.target != 0 {
+		a.target = 0
+		a.budget.join(-1)
+	}
+}
+
+// fill starts what there is room for. a.mu is held.
+func (a *Ahead) fill() {
+	// Whole steps: a window that moves by a read must not make a request of each.
+	for a.inFlight < a.budget.connections && (a.target-a.started >= a.step || a.target == a.Size() && a.started < a.target) {
+		end, started := a.from.Prefetch(a.started, min(a.step, a.target-a.started), a.ready)
+		a.started = end
+		if started {
+			a.inFlight++
+		}
+	}
+}
+
+// ready starts what comes after a range that has come, or nearly so.
+func (a *Ahead) ready() {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.inFlight--
+	a.fill()
 }

@@ -2,7 +2,7 @@
 //
 // A Reader is io.ReaderAt with a context: a read(2) can be interrupted, and the
 // context is how the interruption travels down. Readers are put together from
-// parts ([Bytes], [Zeros], [Section], [Concat]) without copying; image.tar is
+// parts ([Bytes], [Zeros], [Concat]) without copying; image.tar is
 // nothing else.
 package readat
 
@@ -27,12 +27,20 @@ type Reader interface {
 	ReadAt(ctx context.Context, p []byte, off int64) (int, error)
 }
 
-// A Prefetcher can be told what will be read soon. Prefetch starts what is
-// needed to have the n bytes at off at hand and returns at once; it reports no
-// error, since the read that follows will. Ranges outside the sequence are
-// clamped. It may be called from several goroutines at once.
+// A Prefetcher can be told what will be read soon.
+//
+// Prefetch starts to fetch the first run of bytes that is missing of the n at
+// off, as long as one request brings, and returns at once: where that run ends,
+// and that something was started. Then ready is called once, from another
+// goroutine, when it is time to start what comes next: the run has come, or has
+// failed, or will have come sooner than a new request would be answered. Where
+// nothing is missing, or nothing can be done about it, end is off+n and ready is
+// not called. No error is reported: the read that follows will.
+//
+// It may be called from several goroutines at once. Ranges outside the sequence
+// are clamped.
 type Prefetcher interface {
-	Prefetch(off, n int64)
+	Prefetch(off, n int64, ready func()) (end int64, started bool)
 }
 
 // errNegative is the answer to an offset below zero.
@@ -90,59 +98,6 @@ func (z zeros) ReadAt(_ context.Context, p []byte, off int64) (int, error) {
 	}
 	clear(p)
 	return len(p), eof(atEnd)
-}
-
-// Section returns the n bytes of r that start at off. Both must lie within r.
-// A Section forwards Prefetch.
-func Section(r Reader, off, n int64) Reader {
-	if off < 0 || n < 0 || off > r.Size()-n {
-		panic(fmt.Sprintf("readat: section %d+%d of %d bytes", off, n, r.Size()))
-	}
-	return &section{r, off, n}
-}
-
-type section struct {
-	r      Reader
-	off, n int64
-}
-
-var (
-	_ Reader     = (*section)(nil)
-	_ Prefetcher = (*section)(nil)
-)
-
-func (s *section) Size() int64 { return s.n }
-
-func (s *section) ReadAt(ctx context.Context, p []byte, off int64) (int, error) {
-	p, atEnd, err := clamp(p, off, s.n)
-	if err != nil || len(p) == 0 {
-		return 0, cmpEOF(err, atEnd)
-	}
-	n, err := s.r.ReadAt(ctx, p, s.off+off)
-	if n == len(p) {
-		return n, eof(atEnd)
-	}
-	return n, unexpected(err)
-}
-
-func (s *section) Prefetch(off, n int64) {
-	if p, ok := s.r.(Prefetcher); ok {
-		off, n = clampRange(off, n, s.n)
-		if n > 0 {
-			p.Prefetch(s.off+off, n)
-		}
-	}
-}
-
-// clampRange cuts [off, off+n) to [0, size).
-func clampRange(off, n, size int64) (int64, int64) {
-	if off < 0 {
-		off, n = 0, n+off
-	}
-	if off >= size || n <= 0 {
-		return 0, 0
-	}
-	return off, min(n, size-off)
 }
 
 // cmpEOF is err where there is one, else io.EOF at the end.

@@ -12,7 +12,7 @@ import (
 
 // openArchive opens an archive with all its blobs: what is open stays readable
 // to its end, and whether all of it is verified is known.
-func (r *repository) openArchive(ctx context.Context, a *imagetar.Archive) (OpenFile, error) {
+func (r *repository) openArchive(ctx context.Context, a *imagetar.Archive) (*openArchive, error) {
 	open := &openArchive{}
 	readers := make([]readat.Reader, 0, len(a.Blobs()))
 	for _, d := range a.Blobs() {
@@ -27,13 +27,13 @@ func (r *repository) openArchive(ctx context.Context, a *imagetar.Archive) (Open
 	if err != nil {
 		return nil, errors.Join(err, open.Close())
 	}
-	open.Reader = readat.ReadAhead(whole)
+	open.Ahead = readat.ReadAhead(whole, r.tree.ahead)
 	return open, nil
 }
 
 // An openArchive is an open image.tar.
 type openArchive struct {
-	readat.Reader
+	*readat.Ahead
 	blobs []*cache.Reader // in the archive's order
 }
 
@@ -49,6 +49,9 @@ func (o *openArchive) Verified() bool {
 }
 
 func (o *openArchive) Close() error {
+	if o.Ahead != nil {
+		o.Stop()
+	}
 	errs := make([]error, len(o.blobs))
 	for i, blob := range o.blobs {
 		errs[i] = blob.Close()

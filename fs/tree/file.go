@@ -105,5 +105,9 @@ func (f tarFile) Open(ctx context.Context) (OpenFile, error) {
 	if err != nil {
 		return nil, err
 	}
-	return f.repo.openArchive(ctx, a)
+	open, err := f.repo.openArchive(ctx, a)
+	if err != nil {
+		return nil, err
+	}
+	return open, nil
 }

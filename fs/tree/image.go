@@ -85,14 +85,19 @@ func embedded(repository, tag string) imagetar.Name {
 	return imagetar.Name{Repository: repository, Tag: tag}
 }
 
-// OpenTar opens image.tar for a sequential or random reader; the caller closes
-// it.
+// OpenTar opens image.tar for one who reads all of it in order: as much is
+// fetched ahead from the beginning on as may be. The caller closes it.
 func (i *Image) OpenTar(ctx context.Context) (OpenFile, error) {
 	archive, err := i.Archive(ctx)
 	if err != nil {
 		return nil, err
 	}
-	return i.repo.openArchive(ctx, archive)
+	open, err := i.repo.openArchive(ctx, archive)
+	if err != nil {
+		return nil, err
+	}
+	open.Whole()
+	return open, nil
 }
 
 // file returns the node of a name in the image directory.
