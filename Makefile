@@ -7,7 +7,7 @@ LDFLAGS  := -s -w -X main.version=$(VERSION)
 BUILD    := CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)'
 
 .DEFAULT_GOAL := build
-.PHONY: build test race single user docs interop demo lint fuzz cross help clean
+.PHONY: build test race single user docs filesystems interop demo lint fuzz cross help clean
 
 build: ## build dist/ocidistfs
 	$(BUILD) -o dist/ocidistfs ./cmd/ocidistfs
@@ -34,6 +34,11 @@ docs: ## run the commands of the documentation (installs jq, podman and the like
 		DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $(READER) >/dev/null || echo "not all is installed"; \
 	fi
 	OCIDISTFS_DOCS=1 CGO_ENABLED=0 $(GO) test -count=1 -v -timeout 5m -run TestDocs ./cmd/ocidistfs
+
+filesystems: ## run the tests of the cache on XFS, btrfs and ext4 (root; xfsprogs and btrfs-progs are installed on Debian)
+	@command -v mkfs.xfs >/dev/null && command -v mkfs.btrfs >/dev/null || { apt-get update -qq && \
+		DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends xfsprogs btrfs-progs >/dev/null; }
+	CGO_ENABLED=0 OCIDISTFS_TEST_FILESYSTEMS=1 $(GO) test -count=1 -timeout 5m -run TestFilesystems ./cmd/ocidistfs
 
 # What internal/interop needs of Debian; Go programs are pinned in internal/loaders.
 LOADERS := docker.io podman containerd runc skopeo umoci busybox-static libarchive-tools python3

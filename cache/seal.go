@@ -91,7 +91,8 @@ func (c *content) publish(f *form) error {
 //  1. the sums, under another name, then renamed
 //  2. rename the data into place
 //  3. chmod it 0400
-//  4. remove the map
+//  4. set the stamp
+//  5. remove the map
 //
 // A crash in between leaves a partial file with its map, or a verified file. No
 // sync: data that a crash of the machine loses does not match its sums, and is
@@ -123,6 +124,7 @@ func (c *content) move(f *form) error {
 	if err := f.file.Chmod(0o400); err != nil {
 		return err
 	}
+	c.store.stamp(c.key.digest, f.file)
 	return removeFiles(path + ".map")
 }
 

@@ -17,12 +17,14 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"os"
 	"path/filepath"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
+	lru "github.com/hashicorp/golang-lru/v2"
 )
 
 // ErrMismatch is a blob that is not what its digest or size says.
@@ -51,6 +53,9 @@ type Store struct {
 	dir    string
 	opts   Options
 	counts counts
+	// noClones is set when the directory's file system shares no blocks.
+	noClones   atomic.Bool
+	assemblies *lru.Cache[string, *os.File] // set once by Open
 
 	// Downloads run under life, not under the context of who needs them; it ends
 	// with Close.
@@ -108,9 +113,13 @@ func Open(dir string, opts Options) (*Store, error) {
 	if err != nil {
 		return nil, fmt.Errorf("cache directory %s: %w", dir, err)
 	}
+	assemblies, err := lru.NewWithEvict(keptAssemblies, func(_ string, f *os.File) { _ = f.Close() }) // only read
+	if err != nil {
+		panic(err) // the only error is a size that is not positive
+	}
 	life, end := context.WithCancel(context.Background())
 	s := &Store{
-		dir: dir, opts: opts, life: life, end: end,
+		dir: dir, opts: opts, life: life, end: end, assemblies: assemblies,
 		contents: map[contentKey]*content{}, failed: map[contentKey]failure{},
 	}
 	s.fetching.Add(1)
@@ -129,6 +138,7 @@ func (s *Store) Close() error {
 	s.mu.Unlock()
 	s.end()
 	s.fetching.Wait()
+	s.assemblies.Purge()
 	return nil
 }
 

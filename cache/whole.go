@@ -35,6 +35,7 @@ func (c *content) wholeTable(file *os.File) (*table, error) {
 	if err != nil {
 		return nil, err
 	}
+	ctime := changeTime(file)
 	path := c.store.sumsPath(c.key.digest)
 	b, err := os.ReadFile(path)
 	if err != nil && !errors.Is(err, iofs.ErrNotExist) {
@@ -56,6 +57,9 @@ func (c *content) wholeTable(file *os.File) (*table, error) {
 		return nil, fmt.Errorf("%w: it has %d bytes, not %d", ErrMismatch, info.Size(), c.key.size)
 	default:
 		c.keepSums(path, t)
+		if changeTime(file) == ctime {
+			c.store.stamp(c.key.digest, file)
+		}
 		return t, nil
 	}
 }

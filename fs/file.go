@@ -43,26 +43,29 @@ func (f *file) Open(ctx context.Context, flags uint32) (fusefs.FileHandle, uint3
 	if errno != 0 {
 		return nil, 0, errno
 	}
-	h := &handle{file: f, open: open}
+	h := &handle{file: f, ino: attr.Ino, open: open}
 	if attr.Lifetime == 0 {
 		// Its bytes are made anew for each open.
 		return h, fuse.FOPEN_DIRECT_IO, 0
 	}
-	if !open.Verified() {
-		// What is not verified yet must not stay in the page cache, from where a
-		// second reader would get it without an error.
-		f.mount.opened.unverified(attr.Ino)
+	backed, _ := open.(tree.Backed)
+	switch f.mount.opens.add(attr.Ino, open.Verified(), f.mount.passes && backed != nil && backed.Intact()) {
+	case passed:
+		// Where the kernel cannot, it is as if opened first: with no pages.
+		return &passedHandle{handle: h, backed: backed}, 0, 0
+	case kept:
+		return h, fuse.FOPEN_KEEP_CACHE, 0
+	case fresh:
+		return h, 0, 0
+	default:
 		return h, fuse.FOPEN_DIRECT_IO, 0
 	}
-	if f.mount.opened.verified(attr.Ino) {
-		return h, fuse.FOPEN_KEEP_CACHE, 0
-	}
-	return h, 0, 0
 }
 
 // handle is one open file.
 type handle struct {
 	file *file
+	ino  uint64
 	open tree.OpenFile
 	once sync.Once
 }
@@ -99,40 +102,10 @@ func (f *file) forget() {
 
 func (h *handle) Release(context.Context) syscall.Errno {
 	h.once.Do(func() {
+		h.file.mount.opens.remove(h.ino)
 		if err := h.open.Close(); err != nil {
 			h.file.mount.opts.Logger.Warn("close", "path", h.file.Path(nil), "error", err)
 		}
 	})
 	return 0
-}
-
-// keptInodes bounds how many inodes are known to have good pages. A file that is
-// forgotten here has its pages dropped at its next open, no more.
-const keptInodes = 1 << 16
-
-// openedInodes knows which inodes were opened since they were verified: their
-// pages, if the kernel has any, are right.
-type openedInodes struct {
-	mu   sync.Mutex
-	good map[uint64]bool // guarded by mu
-}
-
-// verified says whether the pages of ino may be kept, and takes note that those
-// from now on may.
-func (o *openedInodes) verified(ino uint64) bool {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	before := o.good[ino]
-	if len(o.good) >= keptInodes {
-		clear(o.good)
-	}
-	o.good[ino] = true
-	return before
-}
-
-// unverified takes note that they may not.
-func (o *openedInodes) unverified(ino uint64) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	delete(o.good, ino)
 }

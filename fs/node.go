@@ -17,7 +17,8 @@ import (
 type mount struct {
 	opts   Options
 	errors *ErrorLog
-	opened *openedInodes
+	opens  *opens
+	passes bool         // the kernel may be given files to read by itself
 	uid    uint32       // of the process that serves
 	absent atomic.Int64 // when the kernel was last told that a name does not exist; Unix nanoseconds
 }

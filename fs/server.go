@@ -76,7 +76,10 @@ func Mount(mountpoint string, tree tree.Dir, opts Options) (*Server, error) {
 	if opts.Errors == nil {
 		opts.Errors = NewErrorLog(nil)
 	}
-	m := &mount{opts: opts, errors: opts.Errors, opened: &openedInodes{good: map[uint64]bool{}}, uid: uint32(os.Getuid())}
+	m := &mount{
+		opts: opts, errors: opts.Errors, opens: newOpens(), uid: uint32(os.Getuid()),
+		passes: os.Geteuid() == 0, // the kernel asks for CAP_SYS_ADMIN
+	}
 	top := root{tree, newStatusDir(m)}
 	negative := negativeLifetime
 	raw := fusefs.NewNodeFS(m.wrap(top), &fusefs.Options{

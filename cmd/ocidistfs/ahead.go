@@ -16,6 +16,9 @@ const (
 	maxConnections = 32
 )
 
+// demoAhead is that of the demo, which takes no flags.
+var demoAhead = ahead{ReadAhead: 64 << 20, Connections: 8}
+
 func (a *ahead) flags(cmd *kingpin.CmdClause) {
 	cmd.Flag("read-ahead", "How much is fetched ahead of those who read in order, for all of them together.").Default("64MiB").SetValue(&a.ReadAhead)
 	cmd.Flag("connections", "Over how many connections it is fetched for one of them.").Default("8").IntVar(&a.Connections)

@@ -59,6 +59,7 @@ func demo(ctx context.Context, s streams, mountpoint string) (err error) {
 	}
 	m := mount{
 		Connection: connection{Anonymous: true},
+		Ahead:      demoAhead,
 		Mountpoint: mountpoint,
 		CacheDir:   filepath.Join(dir, "cache"),
 		TagTTL:     time.Minute, ListTTL: time.Minute,

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"log/slog"
+	"os"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 
@@ -18,7 +19,10 @@ type image struct {
 	referenced, resolved cache.Manifest
 	size                 int64 // of the archive, in bytes
 	// write copies the archive from its beginning to its end.
-	write   func(ctx context.Context, w io.Writer) error
+	write func(ctx context.Context, w io.Writer) error
+	// save does the same to an empty file, without copying where the file system
+	// can share blocks with the cache's files. What is done is written to meter.
+	save    func(ctx context.Context, dst *os.File, meter io.Writer) error
 	release func()
 }
 
@@ -33,7 +37,7 @@ func (p *pull) cachedImage(ctx context.Context, client *registry.Client, dir str
 		Client: client, Store: store, Platform: p.platform,
 		ReadAhead: int64(p.ahead.ReadAhead), Connections: p.ahead.Connections,
 	})
-	img, err := imageOf(ctx, t, p.ref)
+	img, err := imageOf(ctx, t, store, p.ref)
 	img.release = func() {
 		t.Close()
 		_ = store.Close() // nothing is written by then
@@ -45,8 +49,8 @@ func (p *pull) cachedImage(ctx context.Context, client *registry.Client, dir str
 	return img, nil
 }
 
-// imageOf takes an image out of a tree.
-func imageOf(ctx context.Context, t *tree.Tree, ref registry.Reference) (image, error) {
+// imageOf takes an image out of a tree, of which store is the cache.
+func imageOf(ctx context.Context, t *tree.Tree, store *cache.Store, ref registry.Reference) (image, error) {
 	i, err := t.Image(ctx, ref)
 	if err != nil {
 		return image{}, err
@@ -59,19 +63,46 @@ func imageOf(ctx context.Context, t *tree.Tree, ref registry.Reference) (image, 
 	if err != nil {
 		return image{}, err
 	}
+	open := func(ctx context.Context, use func(*tree.OpenArchive) error) (err error) {
+		tar, err := i.OpenTar(ctx)
+		if err != nil {
+			return err
+		}
+		defer func() { err = errors.Join(err, tar.Close()) }()
+		return use(tar)
+	}
 	return image{
 		referenced: i.Manifest(),
 		resolved:   resolved,
 		size:       archive.Size(),
-		write: func(ctx context.Context, w io.Writer) (err error) {
-			tar, err := i.OpenTar(ctx)
-			if err != nil {
-				return err
-			}
-			defer func() { err = errors.Join(err, tar.Close()) }()
-			return copyAll(ctx, w, tar)
+		write: func(ctx context.Context, w io.Writer) error {
+			return open(ctx, func(tar *tree.OpenArchive) error { return copyAll(ctx, w, tar) })
+		},
+		save: func(ctx context.Context, dst *os.File, meter io.Writer) error {
+			return open(ctx, func(tar *tree.OpenArchive) error { return saveTar(ctx, dst, meter, tar, store) })
 		},
 	}, nil
+}
+
+// saveTar writes an archive to an empty file. Where it can be made of the cache's
+// files, all that is done before is to bring into the cache what is missing.
+func saveTar(ctx context.Context, dst *os.File, meter io.Writer, tar *tree.OpenArchive, store *cache.Store) error {
+	if !store.CanClone(dst) {
+		return copyAll(ctx, io.MultiWriter(&writtenBack{File: dst}, meter), tar)
+	}
+	if !tar.Intact() {
+		if err := copyAll(ctx, meter, tar); err != nil {
+			return err
+		}
+	}
+	err := cache.Assemble(ctx, dst, tar.Parts())
+	if !errors.Is(err, cache.ErrNotCloned) {
+		return err
+	}
+	if err := dst.Truncate(0); err != nil {
+		return err
+	}
+	return copyAll(ctx, &writtenBack{File: dst}, tar)
 }
 
 // copyAll copies an open file in order. It looks at ctx itself: a read of what is
@@ -108,14 +139,18 @@ func streamedImage(ctx context.Context, client *registry.Client, repo *registry.
 	if err != nil {
 		return image{}, err
 	}
+	write := func(ctx context.Context, w io.Writer) error {
+		return archive.Write(ctx, w, func(ctx context.Context, w io.Writer, d v1.Descriptor) error {
+			return cache.Stream(ctx, w, d.Digest, d.Size, tree.BlobFetcher(client, repo, d))
+		})
+	}
 	return image{
 		referenced: referenced,
 		resolved:   resolved,
 		size:       archive.Size(),
-		write: func(ctx context.Context, w io.Writer) error {
-			return archive.Write(ctx, w, func(ctx context.Context, w io.Writer, d v1.Descriptor) error {
-				return cache.Stream(ctx, w, d.Digest, d.Size, tree.BlobFetcher(client, repo, d))
-			})
+		write:      write,
+		save: func(ctx context.Context, dst *os.File, meter io.Writer) error {
+			return write(ctx, io.MultiWriter(&writtenBack{File: dst}, meter))
 		},
 		release: func() {},
 	}, nil

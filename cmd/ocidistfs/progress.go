@@ -35,9 +35,14 @@ func (p *progress) Write(b []byte) (int, error) {
 	return len(b), nil
 }
 
-// end leaves the cursor on a line of its own.
-func (p *progress) end() {
-	if p.bar != nil && !p.bar.IsFinished() {
+// end says that all is written, where it is, and leaves the cursor on a line of
+// its own.
+func (p *progress) end(all bool) {
+	switch {
+	case p.bar == nil || p.bar.IsFinished():
+	case all:
+		_ = p.bar.Finish()
+	default:
 		_ = p.bar.Exit()
 	}
 }

@@ -101,9 +101,9 @@ func (p *pull) run(ctx context.Context, s streams) error {
 	if p.path == "-" {
 		err = img.write(ctx, io.MultiWriter(s.out, meter))
 	} else {
-		err = writeWhole(p.path, func(w io.Writer) error { return img.write(ctx, io.MultiWriter(w, meter)) })
+		err = writeWhole(p.path, func(f *os.File) error { return img.save(ctx, f, meter) })
 	}
-	meter.end()
+	meter.end(err == nil)
 	if err != nil {
 		return err
 	}

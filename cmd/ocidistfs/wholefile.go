@@ -4,7 +4,6 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
-	"io"
 	iofs "io/fs"
 	"os"
 	"path/filepath"
@@ -14,7 +13,7 @@ import (
 // the same directory, synced, then renamed. What was there before stays until
 // then, and what write left is removed when it fails. Where path is a link, the
 // file that it leads to is replaced; a device or a pipe is written to.
-func writeWhole(path string, write func(io.Writer) error) (err error) {
+func writeWhole(path string, write func(*os.File) error) (err error) {
 	before, err := os.Stat(path)
 	exists := err == nil
 	if exists {
@@ -40,7 +39,7 @@ func writeWhole(path string, write func(io.Writer) error) (err error) {
 			err = errors.Join(err, os.Remove(name))
 		}
 	}()
-	err = write(&writtenBack{File: f})
+	err = write(f)
 	if err == nil && exists {
 		err = f.Chmod(before.Mode().Perm())
 	}
@@ -54,7 +53,7 @@ func writeWhole(path string, write func(io.Writer) error) (err error) {
 }
 
 // writeTo writes to what cannot be replaced, and is not meant to be.
-func writeTo(path string, write func(io.Writer) error) error {
+func writeTo(path string, write func(*os.File) error) error {
 	f, err := os.OpenFile(path, os.O_WRONLY, 0)
 	if err != nil {
 		return err

@@ -29,7 +29,7 @@ func TestWriteWhole(t *testing.T) {
 					t.Fatal(err)
 				}
 			}
-			err := writeWhole(path, func(w io.Writer) error {
+			err := writeWhole(path, func(w *os.File) error {
 				if now, _ := os.ReadFile(path); string(now) != c.before {
 					t.Errorf("while it is written, the file is %q", now)
 				}

@@ -36,16 +36,16 @@ func (n Name) String() string {
 // An Archive is the layout of one image's tarball. It is immutable and may be
 // used from several goroutines at once.
 type Archive struct {
-	segments []segment
+	segments []Segment
 	members  []Member
 	blobs    []v1.Descriptor
 	size     int64
 }
 
-// A segment is a run of the archive's bytes: literal ones, or those of a blob.
-type segment struct {
-	literal []byte
-	blob    *v1.Descriptor
+// A Segment is a run of the archive's bytes: literal ones, or those of a blob.
+type Segment struct {
+	Literal []byte
+	Blob    *v1.Descriptor // nil is Literal
 }
 
 // A Member is one entry of the archive.
@@ -58,6 +58,11 @@ type Member struct {
 
 // Size is the archive's length in bytes.
 func (a *Archive) Size() int64 { return a.size }
+
+// Segments lists what the archive is made of, in its order; blobs are those of
+// [Archive.Blobs]. A layer begins at a multiple of 4096 bytes. The caller must not
+// change it.
+func (a *Archive) Segments() []Segment { return a.segments }
 
 // Members lists the entries in their order. The caller must not change it.
 func (a *Archive) Members() []Member { return a.members }
@@ -76,14 +81,14 @@ func (a *Archive) Reader(blobs []readat.Reader) (readat.Reader, error) {
 	parts := make([]readat.Reader, 0, len(a.segments))
 	next := 0
 	for _, s := range a.segments {
-		if s.blob == nil {
-			parts = append(parts, readat.Bytes(s.literal))
+		if s.Blob == nil {
+			parts = append(parts, readat.Bytes(s.Literal))
 			continue
 		}
 		blob := blobs[next]
 		next++
-		if blob.Size() != s.blob.Size {
-			return nil, fmt.Errorf("blob %s: reader of %d bytes, descriptor says %d", s.blob.Digest, blob.Size(), s.blob.Size)
+		if blob.Size() != s.Blob.Size {
+			return nil, fmt.Errorf("blob %s: reader of %d bytes, descriptor says %d", s.Blob.Digest, blob.Size(), s.Blob.Size)
 		}
 		parts = append(parts, blob)
 	}
@@ -94,13 +99,13 @@ func (a *Archive) Reader(blobs []readat.Reader) (readat.Reader, error) {
 // blob, all of it, and is called for each in the archive's order.
 func (a *Archive) Write(ctx context.Context, w io.Writer, copyBlob func(context.Context, io.Writer, v1.Descriptor) error) error {
 	for _, s := range a.segments {
-		if s.blob != nil {
-			if err := copyBlob(ctx, w, *s.blob); err != nil {
+		if s.Blob != nil {
+			if err := copyBlob(ctx, w, *s.Blob); err != nil {
 				return err
 			}
 			continue
 		}
-		if _, err := w.Write(s.literal); err != nil {
+		if _, err := w.Write(s.Literal); err != nil {
 			return err
 		}
 	}

@@ -41,7 +41,7 @@ func (b *builder) blob(d v1.Descriptor, aligned bool) {
 	b.header(blobName(d.Digest), tar.TypeReg, d.Size, aligned)
 	b.flush()
 	b.blobs = append(b.blobs, d)
-	b.segments = append(b.segments, segment{blob: &d})
+	b.segments = append(b.segments, Segment{Blob: &d})
 	b.size += d.Size
 	b.pad()
 }
@@ -75,7 +75,7 @@ func (b *builder) pad() {
 // flush ends a run of literal bytes.
 func (b *builder) flush() {
 	if len(b.literal) > 0 {
-		b.segments = append(b.segments, segment{literal: b.literal})
+		b.segments = append(b.segments, Segment{Literal: b.literal})
 		b.literal = nil
 	}
 }

@@ -2,6 +2,7 @@ package tree
 
 import (
 	"context"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 
@@ -12,8 +13,8 @@ import (
 
 // openArchive opens an archive with all its blobs: what is open stays readable
 // to its end, and whether all of it is verified is known.
-func (r *repository) openArchive(ctx context.Context, a *imagetar.Archive) (*openArchive, error) {
-	open := &openArchive{}
+func (r *repository) openArchive(ctx context.Context, a *imagetar.Archive) (*OpenArchive, error) {
+	open := &OpenArchive{store: r.tree.opts.Store, archive: a}
 	readers := make([]readat.Reader, 0, len(a.Blobs()))
 	for _, d := range a.Blobs() {
 		blob, err := r.local.Blob(d.Digest, d.Size, BlobFetcher(r.tree.opts.Client, r.remote, d)).Open(ctx)
@@ -31,15 +32,18 @@ func (r *repository) openArchive(ctx context.Context, a *imagetar.Archive) (*ope
 	return open, nil
 }
 
-// An openArchive is an open image.tar.
-type openArchive struct {
+// An OpenArchive is an open image.tar. It is safe for concurrent use.
+type OpenArchive struct {
 	*readat.Ahead
-	blobs []*cache.Reader // in the archive's order
+	store   *cache.Store
+	archive *imagetar.Archive
+	blobs   []*cache.Reader // in the archive's order
 }
 
-var _ OpenFile = (*openArchive)(nil)
+var _ Backed = (*OpenArchive)(nil)
 
-func (o *openArchive) Verified() bool {
+// Verified says that all blobs are whole, and were checked.
+func (o *OpenArchive) Verified() bool {
 	for _, blob := range o.blobs {
 		if !blob.Verified() {
 			return false
@@ -48,7 +52,54 @@ func (o *openArchive) Verified() bool {
 	return true
 }
 
-func (o *openArchive) Close() error {
+// Intact says that all blobs are so on disk that [OpenArchive.Backing] may give
+// them away.
+func (o *OpenArchive) Intact() bool {
+	for _, blob := range o.blobs {
+		if !blob.Intact() {
+			return false
+		}
+	}
+	return o.store.Clones()
+}
+
+// Backing is the archive as a file: its layers share their blocks with the
+// cache's files.
+func (o *OpenArchive) Backing(ctx context.Context) (BackingFile, error) {
+	f, err := o.store.Assembled(ctx, o.key(), o.Parts())
+	if err != nil {
+		return nil, err
+	}
+	return f, nil
+}
+
+// key is the same for archives of the same bytes: all of them but those of the
+// blobs are in the literal segments, and which blobs there are as well.
+func (o *OpenArchive) key() string {
+	h := sha256.New()
+	for _, s := range o.archive.Segments() {
+		h.Write(s.Literal)
+	}
+	return string(h.Sum(nil))
+}
+
+// Parts is what [cache.Assemble] makes the same of in another file.
+func (o *OpenArchive) Parts() []cache.Part {
+	parts := make([]cache.Part, 0, len(o.archive.Segments()))
+	next := 0
+	for _, s := range o.archive.Segments() {
+		if s.Blob == nil {
+			parts = append(parts, cache.Part{Bytes: s.Literal})
+			continue
+		}
+		parts = append(parts, cache.Part{Blob: o.blobs[next]})
+		next++
+	}
+	return parts
+}
+
+// Close closes the blobs, and ends what is fetched ahead.
+func (o *OpenArchive) Close() error {
 	if o.Ahead != nil {
 		o.Stop()
 	}

@@ -87,7 +87,7 @@ func embedded(repository, tag string) imagetar.Name {
 
 // OpenTar opens image.tar for one who reads all of it in order: as much is
 // fetched ahead from the beginning on as may be. The caller closes it.
-func (i *Image) OpenTar(ctx context.Context) (OpenFile, error) {
+func (i *Image) OpenTar(ctx context.Context) (*OpenArchive, error) {
 	archive, err := i.Archive(ctx)
 	if err != nil {
 		return nil, err

@@ -61,6 +61,23 @@ type OpenFile interface {
 	Verified() bool
 }
 
+// A Backed is an [OpenFile] that there may be a file of the same bytes for, which
+// a kernel can read by itself.
+type Backed interface {
+	OpenFile
+	// Intact says that there is one, as far as is known without making it.
+	Intact() bool
+	// Backing returns it, by whatever name or none; the caller closes it. The error
+	// is [cache.ErrNotCloned] where there can be none after all.
+	Backing(ctx context.Context) (BackingFile, error)
+}
+
+// A BackingFile is an open file of the operating system.
+type BackingFile interface {
+	io.Closer
+	Fd() uintptr
+}
+
 // Attr is what stat(2) shows.
 type Attr struct {
 	Mode    iofs.FileMode // type and permission bits

@@ -1,0 +1,110 @@
+package fs
+
+import "sync"
+
+// An openMode is how the kernel reads an open file.
+type openMode int
+
+const (
+	// direct asks for each read: what is not verified yet must not stay in the
+	// page cache, from where a second reader would get it without an error.
+	direct openMode = iota
+	// fresh reads through the page cache, which has nothing of the file.
+	fresh
+	// kept reads through the page cache, which may have some of the file.
+	kept
+	// passed reads another file (FUSE passthrough).
+	passed
+)
+
+// opens knows the inodes that are open, and those whose pages, if the kernel has
+// any, are right. An inode must not be open through the page cache and passed at
+// once: the kernel answers EIO.
+type opens struct {
+	mu   sync.Mutex
+	good map[uint64]bool     // guarded by mu; opened since they were verified
+	open map[uint64]*handles // guarded by mu
+}
+
+// handles are the open files of an inode.
+type handles struct {
+	n      int
+	cached bool // one of them was opened through the page cache
+	passed bool // one of them was passed
+}
+
+// keptInodes bounds how many inodes are known to have good pages. A file that is
+// forgotten here has its pages dropped at its next open, no more.
+const keptInodes = 1 << 16
+
+func newOpens() *opens { return &opens{good: map[uint64]bool{}, open: map[uint64]*handles{}} }
+
+// add takes note of one more open file and says how it is read; remove is called
+// when it is closed. verified says that all of its bytes are right, backed that
+// there may be a file to pass.
+func (o *opens) add(ino uint64, verified, backed bool) openMode {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	h := o.open[ino]
+	if h == nil {
+		h = &handles{}
+		o.open[ino] = h
+	}
+	h.n++
+	switch {
+	case !verified:
+		delete(o.good, ino)
+		return direct
+	case backed && !h.cached:
+		h.passed = true
+		return passed
+	case h.passed:
+		return direct
+	}
+	h.cached = true
+	if o.good[ino] {
+		return kept
+	}
+	o.keep(ino)
+	return fresh
+}
+
+// keep takes note that the pages of an inode are right from now on. o.mu is held.
+func (o *opens) keep(ino uint64) {
+	if len(o.good) >= keptInodes {
+		clear(o.good)
+	}
+	o.good[ino] = true
+}
+
+// unpassed takes note that an inode cannot be passed after all: what was to be is
+// read through the page cache.
+func (o *opens) unpassed(ino uint64) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if h := o.open[ino]; h != nil {
+		h.cached, h.passed = true, false
+		o.keep(ino)
+	}
+}
+
+// mayPass says whether an inode has no file open through the page cache.
+func (o *opens) mayPass(ino uint64) bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	h := o.open[ino]
+	return h != nil && !h.cached
+}
+
+// remove takes note that an open file was closed.
+func (o *opens) remove(ino uint64) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	h := o.open[ino]
+	if h == nil {
+		return
+	}
+	if h.n--; h.n == 0 {
+		delete(o.open, ino)
+	}
+}
