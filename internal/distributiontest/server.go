@@ -49,12 +49,24 @@ const (
 // startLimit is how long a registry may take to listen.
 const startLimit = 30 * time.Second
 
+// Options are what a [Server] is like. The zero value is the pinned registry, of
+// version 3, open to everybody.
+type Options struct {
+	Auth Auth
+	// Program is a registry of version 2 to run instead, as Debian packages it.
+	Program string
+	// Realm is where the registry sends for tokens those who reach it and its token
+	// server through a proxy; "" is to the token server.
+	Realm string
+}
+
 // A Server is a running registry. It ends with its test.
 type Server struct {
-	Host string // as references have it
-	auth Auth
-	data string // the directory that it stores in
-	log  accessLog
+	Host   string // as references have it
+	Tokens string // the address of the token server of a [Bearer] registry
+	auth   Auth
+	data   string // the directory that it stores in
+	log    accessLog
 
 	flushes int // how often the log was asked for its end; of one goroutine
 }
@@ -62,13 +74,23 @@ type Server struct {
 // Start builds the registry, if nobody did yet, and runs it.
 func Start(t testing.TB, auth Auth) *Server {
 	t.Helper()
-	program, err := build()
-	if err != nil {
-		t.Fatal(err)
+	return StartWith(t, Options{Auth: auth})
+}
+
+// StartWith runs the registry that the options describe; it builds it, if it is
+// the pinned one and nobody did yet.
+func StartWith(t testing.TB, opts Options) *Server {
+	t.Helper()
+	program := opts.Program
+	if program == "" {
+		var err error
+		if program, err = build(); err != nil {
+			t.Fatal(err)
+		}
 	}
 	dir := t.TempDir()
-	s := &Server{auth: auth, data: filepath.Join(dir, "data")}
-	if err := os.WriteFile(filepath.Join(dir, "config.yml"), s.config(t, dir), 0o600); err != nil {
+	s := &Server{auth: opts.Auth, data: filepath.Join(dir, "data")}
+	if err := os.WriteFile(filepath.Join(dir, "config.yml"), s.config(t, dir, opts), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	registry := exec.CommandContext(t.Context(), program, "serve", filepath.Join(dir, "config.yml"))
@@ -108,7 +130,7 @@ var build = sync.OnceValues(func() (string, error) {
 })
 
 // config is the registry's configuration: it listens where there is room.
-func (s *Server) config(t testing.TB, dir string) []byte {
+func (s *Server) config(t testing.TB, dir string, opts Options) []byte {
 	t.Helper()
 	config := map[string]any{
 		"version": "0.1",
@@ -125,7 +147,9 @@ func (s *Server) config(t testing.TB, dir string) []byte {
 		}
 		config["auth"] = map[string]any{"htpasswd": map[string]any{"realm": "test", "path": path}}
 	case Bearer:
-		config["auth"] = map[string]any{"token": startTokens(t, dir)}
+		tokens := startTokens(t, dir, opts)
+		s.Tokens = tokens.address
+		config["auth"] = map[string]any{"token": tokens.config}
 	}
 	b, err := json.Marshal(config) // JSON is YAML
 	if err != nil {
