@@ -58,12 +58,15 @@ type Options struct {
 	// Realm is where the registry sends for tokens those who reach it and its token
 	// server through a proxy; "" is to the token server.
 	Realm string
+	// Transport is for pushes; nil is the default one.
+	Transport http.RoundTripper
 }
 
 // A Server is a running registry. It ends with its test.
 type Server struct {
 	Host   string // as references have it
 	Tokens string // the address of the token server of a [Bearer] registry
+	push   http.RoundTripper
 	auth   Auth
 	data   string // the directory that it stores in
 	log    accessLog
@@ -88,8 +91,11 @@ func StartWith(t testing.TB, opts Options) *Server {
 			t.Fatal(err)
 		}
 	}
+	if opts.Transport == nil {
+		opts.Transport = http.DefaultTransport
+	}
 	dir := t.TempDir()
-	s := &Server{auth: opts.Auth, data: filepath.Join(dir, "data")}
+	s := &Server{push: opts.Transport, auth: opts.Auth, data: filepath.Join(dir, "data")}
 	if err := os.WriteFile(filepath.Join(dir, "config.yml"), s.config(t, dir, opts), 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -195,7 +201,7 @@ func (s *Server) reference(t testing.TB, repo, tag string) (name.Tag, []remote.O
 	if err != nil {
 		t.Fatal(err)
 	}
-	options := []remote.Option{remote.WithContext(t.Context()), remote.WithTransport(http.DefaultTransport)}
+	options := []remote.Option{remote.WithContext(t.Context()), remote.WithTransport(s.push)}
 	if s.auth != Open {
 		options = append(options, remote.WithAuth(&authn.Basic{Username: Username, Password: Password}))
 	}
