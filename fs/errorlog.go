@@ -1,6 +1,7 @@
 package fs
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -8,6 +9,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/ocidistfs/ocidistfs/registry"
 )
 
 // keptErrors is how many errors `.ocidistfs/errors` shows.
@@ -48,7 +51,7 @@ func (l *ErrorLog) Add(path string, err error) { l.add(path, err) }
 // not repeated: one failing cat sends several reads, and programs that try again
 // do so a thousand times a second, two of them in turns.
 func (l *ErrorLog) add(path string, err error) (news bool) {
-	e := logEntry{At: l.now(), Path: path, Errno: unix.ErrnoName(toErrno(err)), Text: oneLine(err.Error()), Count: 1}
+	e := logEntry{At: l.now(), Path: path, Errno: unix.ErrnoName(toErrno(err)), Text: oneLine(reason(err)), Count: 1}
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	news = true
@@ -63,6 +66,15 @@ func (l *ErrorLog) add(path string, err error) (news bool) {
 	}
 	l.entries = append(l.entries, e)
 	return news
+}
+
+// reason is an error in words. Whoever is kept out is told who he was taken for.
+func reason(err error) string {
+	var answered *registry.Error
+	if errors.As(err, &answered) && answered.Asked != "" {
+		return err.Error() + "; asked " + answered.Asked
+	}
+	return err.Error()
 }
 
 // recent returns a copy of the entries.

@@ -3,9 +3,12 @@ package fs
 import (
 	"errors"
 	"fmt"
+	"net/http"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/ocidistfs/ocidistfs/registry"
 )
 
 func TestErrorLog(t *testing.T) {
@@ -47,5 +50,15 @@ func TestErrorLog(t *testing.T) {
 	lines := strings.Split(strings.TrimSpace(string(l.text())), "\n")
 	if len(lines) != keptErrors || !strings.HasSuffix(lines[keptErrors-1], fmt.Sprint("error ", 2*keptErrors-1)) {
 		t.Errorf("%d lines, the last %q; want the last %d errors", len(lines), lines[len(lines)-1], keptErrors)
+	}
+}
+
+// Whoever is kept out is told who he was taken for.
+func TestErrorLogTellsWhoAsked(t *testing.T) {
+	l := NewErrorLog(nil)
+	refused := &registry.Error{Op: "list tags of", Ref: "r.io/a", Status: http.StatusUnauthorized, Err: errors.New("401"), Asked: "without credentials"}
+	l.Add("r.io/a/tags", fmt.Errorf("more: %w", refused))
+	if got := l.recent()[0]; got.Text != "more: list tags of r.io/a: 401; asked without credentials" || got.Errno != "EACCES" {
+		t.Errorf("%+v", got)
 	}
 }

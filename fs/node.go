@@ -60,7 +60,7 @@ func (n *node) do(ctx context.Context, name string, work func(context.Context) e
 
 func (m *mount) report(path string, err error) {
 	if m.errors.add(path, err) {
-		m.opts.Logger.Warn("operation", "path", path, "errno", toErrno(err).Error(), "error", err)
+		m.opts.Logger.Warn("operation", "path", path, "errno", toErrno(err).Error(), "error", reason(err))
 	}
 }
 

@@ -37,8 +37,8 @@ func (a *authorized) RoundTrip(req *http.Request) (*http.Response, error) {
 // afterwards is not used: it forgets the scope, and asks as often as there are
 // requests under way.
 func (r *Repository) authorize(ctx context.Context, challenge *transport.Challenge) (header string, expires bool, err error) {
-	config, source := r.client.credentials(ctx, r)
-	r.source.Store(&source)
+	config, source, failure := r.client.credentials(ctx, r)
+	r.used.Store(&credentialsUsed{source, failure})
 	if config.RegistryToken != "" {
 		// It is for the registry, never for a token server.
 		return "Bearer " + config.RegistryToken, false, nil

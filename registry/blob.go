@@ -39,7 +39,11 @@ func (r *Repository) BlobRange(ctx context.Context, d Digest, off, n int64) (bod
 	if err != nil {
 		return nil, 0, err
 	}
-	return rangeOf(resp, op, ref, off, n)
+	body, start, err = rangeOf(resp, op, ref, off, n)
+	if err != nil && isOwn(resp) {
+		err = r.asked(err) // a store of blobs was asked with nothing
+	}
+	return body, start, err
 }
 
 // URLRange does the same for an address out of a manifest, as foreign layers

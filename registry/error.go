@@ -45,6 +45,10 @@ type Error struct {
 	Ref    string // what it was about, with the host
 	Status int    // of HTTP; 0 where no answer came, or none that is about Ref
 	Err    error  // what the registry said, or what kept it from answering
+	// Asked is which credentials a 401 or 403 of the registry was for, never what
+	// they are: "with …" or "without credentials", and why there are none. It is not
+	// in the error's text, for those who tell it in words of their own.
+	Asked string
 }
 
 func (e *Error) Error() string { return fmt.Sprintf("%s %s: %v", e.Op, e.Ref, e.Err) }

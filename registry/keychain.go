@@ -70,9 +70,9 @@ func (b *bound) Resolve(r authn.Resource) (authn.Authenticator, error) {
 const helperLimit = 20 * time.Second
 
 // credentials returns what the keychain has for a repository, and from where. A keychain that
-// fails, because a credential helper is missing, broken or stuck, is a warning:
-// what is public can be read all the same.
-func (c *Client) credentials(ctx context.Context, r *Repository) (authn.AuthConfig, Source) {
+// fails, because a credential helper is missing, broken or stuck, is a warning,
+// and the failure is why there are none: what is public can be read all the same.
+func (c *Client) credentials(ctx context.Context, r *Repository) (config authn.AuthConfig, source Source, failure error) {
 	type result struct {
 		config *authn.AuthConfig
 		source Source
@@ -96,24 +96,23 @@ func (c *Client) credentials(ctx context.Context, r *Repository) (authn.AuthConf
 		got.source = sourceOf(auth)
 		got.config, got.err = authn.Authorization(ctx, auth)
 	}()
-	var err error
 	limit := time.NewTimer(helperLimit)
 	defer limit.Stop()
 	select {
 	case got := <-resolved:
 		if got.err == nil && got.config != nil {
-			return *got.config, got.source
+			return *got.config, got.source, nil
 		}
-		err = got.err
+		failure = got.err
 	case <-limit.C:
-		err = ErrStalled
+		failure = ErrStalled
 	case <-ctx.Done():
-		err = context.Cause(ctx)
+		failure = context.Cause(ctx)
 	}
 	if _, warned := c.warn.LoadOrStore(r.host.name, true); !warned {
-		c.opts.Logger.Warn("no credentials: the configured source failed; going on without", "host", r.host.name, "error", err)
+		c.opts.Logger.Warn("no credentials: the configured source failed; going on without", "host", r.host.name, "error", failure)
 	}
-	return authn.AuthConfig{}, ""
+	return authn.AuthConfig{}, "", failure
 }
 
 // DefaultKeychain has what docker and podman are configured with: what podman has

@@ -66,7 +66,7 @@ func (r *Repository) Resolve(ctx context.Context, ref string) (Descriptor, error
 		}
 	case http.StatusMethodNotAllowed, http.StatusNotImplemented:
 	default:
-		return Descriptor{}, answerError(op, r.at(ref), resp)
+		return Descriptor{}, r.refused(op, r.at(ref), resp)
 	}
 	m, err := r.Manifest(ctx, ref)
 	if err != nil {
@@ -86,7 +86,7 @@ func (r *Repository) Manifest(ctx context.Context, ref string) (*RawManifest, er
 	}
 	defer closeBody(resp)
 	if resp.StatusCode != http.StatusOK {
-		return nil, answerError(op, r.at(ref), resp)
+		return nil, r.refused(op, r.at(ref), resp)
 	}
 	b, err := readLimited(resp, maxManifest)
 	if err != nil {

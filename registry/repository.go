@@ -19,7 +19,7 @@ type Repository struct {
 	name    string          // canonical, with the host
 	parsed  name.Repository // the same, as go-containerregistry has it
 	contact contact[*session]
-	source  atomic.Pointer[Source] // of the credentials used last; nil before
+	used    atomic.Pointer[credentialsUsed] // last; nil before
 }
 
 // Name is the repository with its host, as references have it.
@@ -27,15 +27,6 @@ func (r *Repository) Name() string { return r.name }
 
 // Host is the registry.
 func (r *Repository) Host() string { return r.host.name }
-
-// CredentialSource is where the credentials came from that the registry was asked
-// with last; "" where it was asked without.
-func (r *Repository) CredentialSource() Source {
-	if source := r.source.Load(); source != nil {
-		return *source
-	}
-	return ""
-}
 
 // path is the repository's name as its registry has it.
 func (r *Repository) path() string { return r.parsed.RepositoryStr() }
@@ -63,7 +54,7 @@ func (r *Repository) do(ctx context.Context, op, ref string, q question) (*http.
 	for {
 		s, err := r.session(ctx)
 		if err != nil {
-			return nil, wrap(op, ref, err)
+			return nil, r.asked(wrap(op, ref, err))
 		}
 		resp, err := s.send(ctx, q)
 		if err != nil {

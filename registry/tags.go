@@ -70,7 +70,7 @@ func (r *Repository) page(ctx context.Context, op, target string) (names []strin
 	}
 	defer closeBody(resp)
 	if resp.StatusCode != http.StatusOK {
-		return nil, "", answerError(op, r.name, resp)
+		return nil, "", r.refused(op, r.name, resp)
 	}
 	b, err := readLimited(resp, maxPage)
 	if err != nil {

@@ -117,6 +117,8 @@ func (c *connection) tried(repo *registry.Repository) string {
 		with = fmt.Sprintf("asked with what podman is logged in with: podman login %s renews it", host)
 	case c.Anonymous:
 		with = "asked without credentials, as --anonymous says"
+	case repo.CredentialFailure() != nil:
+		with = fmt.Sprintf("asked without credentials, since those that are configured cannot be had: %v", repo.CredentialFailure())
 	default:
 		with = fmt.Sprintf("asked without credentials, none are configured for it: docker login %s, or --username and --password-stdin", host)
 	}
