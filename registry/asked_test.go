@@ -26,8 +26,10 @@ func TestAsked(t *testing.T) {
 		"docker":         {dockerConfig, `{"auths":{"HOST":{"auth":"dTp3b3Jk"}}}`, nil, "with what docker is configured with"},
 		"podman":         {podmanConfig, `{"auths":{"HOST":{"auth":"dTp3b3Jk"}}}`, nil, "with what podman is logged in with"},
 		"given":          {dockerConfig, `{}`, fixed(authn.AuthConfig{Username: "u", Password: "word"}), "with the user name and password given"},
-		"missing helper": {dockerConfig, `{"credHelpers":{"HOST":"gone"}}`, nil, "without credentials: "},
+		"missing helper": {dockerConfig, `{"credHelpers":{"HOST":"gone"}}`, nil, "without credentials: docker-credential-gone: "},
 		"locked helper":  {dockerConfig, `{"credHelpers":{"HOST":"locked"}}`, nil, "the keyring is locked"},
+		"killed helper":  {dockerConfig, `{"credsStore":"killed"}`, nil, "without credentials: docker-credential-killed: "},
+		"telling helper": {dockerConfig, `{"credsStore":"telling"}`, nil, "without credentials: docker-credential-telling: "},
 		"broken file":    {dockerConfig, `{"auths":`, nil, "config.json"},
 	} {
 		for _, bearer := range []bool{false, true} {
@@ -35,7 +37,8 @@ func TestAsked(t *testing.T) {
 				s := registrytest.Start(t, registrytest.Options{Username: "u", Password: "p", Bearer: bearer})
 				home := configure(t, c.file, strings.ReplaceAll(c.content, "HOST", s.Host()))
 				for helper, script := range map[string]string{
-					"locked": "echo the keyring is locked; exit 1",
+					"locked": "echo the keyring is locked; exit 1", "killed": "kill -9 $$",
+					"telling": `echo '{"Username":"u","Secret":"word"}'; exit 1`,
 				} {
 					if err := os.WriteFile(filepath.Join(home, "docker-credential-"+helper), []byte("#!/bin/sh\n"+script+"\n"), 0o700); err != nil {
 						t.Fatal(err)

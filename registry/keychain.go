@@ -130,7 +130,7 @@ func (configured) Resolve(r authn.Resource) (authn.Authenticator, error) {
 	auth, dockerErr := authn.DefaultKeychain.Resolve(r)
 	switch {
 	case dockerErr != nil:
-		return nil, dockerErr
+		return nil, helperError(dockerErr, r)
 	case auth != authn.Anonymous && !sameUser(auth, login):
 		return sourced{auth, Docker}, nil
 	}
