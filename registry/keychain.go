@@ -117,7 +117,8 @@ func (c *Client) credentials(ctx context.Context, r *Repository) (config authn.A
 
 // DefaultKeychain has what docker and podman are configured with: what podman has
 // for a part of a repository's name, else what docker has, else what podman has
-// for the host.
+// for the host. What keeps docker's from being known, such as a credential helper
+// that is missing, does not keep podman's.
 func DefaultKeychain() authn.Keychain { return configured{} }
 
 type configured struct{}
@@ -129,6 +130,8 @@ func (configured) Resolve(r authn.Resource) (authn.Authenticator, error) {
 	}
 	auth, dockerErr := authn.DefaultKeychain.Resolve(r)
 	switch {
+	case dockerErr != nil && login != nil:
+		return login, nil
 	case dockerErr != nil:
 		return nil, helperError(dockerErr, r)
 	case auth != authn.Anonymous && !sameUser(auth, login):

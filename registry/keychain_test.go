@@ -144,6 +144,22 @@ func TestDockerAndPodman(t *testing.T) {
 	}
 }
 
+// Podman's login is known whatever became of docker's credential helper.
+func TestPodmanDespiteDocker(t *testing.T) {
+	home := configure(t, dockerConfig, `{"credsStore":"no-such-helper-anywhere"}`)
+	path := filepath.Join(home, "auth.json")
+	if err := os.WriteFile(path, []byte(`{"auths":{"quay.io":{"auth":"dTpw"}}}`), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("REGISTRY_AUTH_FILE", path)
+	c := NewClient(Options{})
+	for name, source := range map[string]Source{"quay.io/a": Podman, "ghcr.io/a": ""} {
+		if _, got, failure := c.credentials(t.Context(), repositoryOf(t, c, name)); got != source || (failure == nil) != (source != "") {
+			t.Errorf("%s: source %q, %v", name, got, failure)
+		}
+	}
+}
+
 // What is public can be read without the credential helper that is configured,
 // and one line says why.
 func TestBrokenCredentials(t *testing.T) {
