@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"net/url"
 	"slices"
+	"strconv"
 	"strings"
 )
 
@@ -33,7 +34,9 @@ func (r *Repository) SomeTags(ctx context.Context, pages int) iter.Seq2[string, 
 	const op = "list tags of"
 	return func(yield func(string, error) bool) {
 		seen := map[string]bool{}
-		next := fmt.Sprintf("/v2/%s/tags/list?n=%d", r.path(), tagsPerPage)
+		var first, last string // of all that came
+		guessed := false
+		next := r.pageAfter("")
 		for next != "" && len(seen) < pages {
 			_, page, _ := strings.Cut(next, "/v2/") // the first is asked for by path
 			if seen[page] || len(seen) == maxPages {
@@ -50,14 +53,35 @@ func (r *Repository) SomeTags(ctx context.Context, pages int) iter.Seq2[string, 
 				yield("", err)
 				return
 			}
+			if guessed && (slices.Contains(names, first) || slices.Contains(names, last)) {
+				return // it does not know what "after" means: all came already
+			}
 			for _, tag := range names {
 				if ValidTag(tag) && !yield(tag, nil) {
 					return
 				}
 			}
-			next = following
+			if first == "" && len(names) > 0 {
+				first = names[0]
+			}
+			next, guessed = following, false
+			if next == "" && len(names) == tagsPerPage {
+				last = names[len(names)-1]
+				next, guessed = r.pageAfter(last), true
+			}
 		}
 	}
+}
+
+// pageAfter is where the tags after one are, or, after "", all. Mostly a page says
+// itself where the next is. But one as long as was asked for may be cut without a
+// word, as go-containerregistry's registry and what is built on it do.
+func (r *Repository) pageAfter(last string) string {
+	query := url.Values{"n": {strconv.Itoa(tagsPerPage)}}
+	if last != "" {
+		query.Set("last", last)
+	}
+	return "/v2/" + r.path() + "/tags/list?" + query.Encode()
 }
 
 // page fetches one page, and where the next one is.

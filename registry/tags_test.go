@@ -2,6 +2,7 @@ package registry
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	iofs "io/fs"
@@ -143,6 +144,64 @@ func TestTagsAnswers(t *testing.T) {
 			}
 		})
 	}
+}
+
+// A page as long as was asked for, without a word of more, is asked what comes
+// after it: a registry may cut a list so. One that does not know what "after"
+// means sends what came already, which is the end.
+func TestTagsCutWithoutALink(t *testing.T) {
+	for name, c := range map[string]struct {
+		tags, pages int
+		after       func(tags []string, last string) []string
+	}{
+		"less than a page":        {tagsPerPage - 1, 1, nil},
+		"a page":                  {tagsPerPage, 2, tagsAfter},
+		"more":                    {2*tagsPerPage + 1, 3, tagsAfter},
+		"pages":                   {2 * tagsPerPage, 3, tagsAfter},
+		"all again at the end":    {2 * tagsPerPage, 3, tagsAfterOrAll},
+		"the first page again":    {tagsPerPage, 2, tagsAfterOrAll},
+		"after is not known":      {tagsPerPage, 2, func(tags []string, _ string) []string { return tags }},
+		"more than was asked for": {tagsPerPage + 1, 1, nil},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var tags []string
+			for i := range c.tags {
+				tags = append(tags, fmt.Sprintf("t%05d", i))
+			}
+			s := registrytest.Start(t, registrytest.Options{})
+			s.Break(func(w http.ResponseWriter, r *http.Request, req registrytest.Request, next http.HandlerFunc) {
+				if req.Kind != registrytest.Tags {
+					next(w, r)
+					return
+				}
+				page := tags
+				if last := r.URL.Query().Get("last"); last != "" {
+					page = c.after(tags, last)
+				}
+				if c.after != nil && len(page) > tagsPerPage {
+					page = page[:tagsPerPage]
+				}
+				_ = json.NewEncoder(w).Encode(map[string]any{"name": "a", "tags": page})
+			})
+			got, err := tagsOf(t, repositoryOf(t, clientOf(t, Options{}), s.Host()+"/a"))
+			if err != nil || !slices.Equal(got, tags) || s.Count(registrytest.Tags) != c.pages {
+				t.Errorf("%d tags of %d, by %d pages, want %d (%v)", len(got), len(tags), s.Count(registrytest.Tags), c.pages, err)
+			}
+		})
+	}
+}
+
+func tagsAfter(tags []string, last string) []string {
+	i, _ := slices.BinarySearch(tags, last+"\x00")
+	return tags[i:]
+}
+
+// tagsAfterOrAll is what go-containerregistry's registry does.
+func tagsAfterOrAll(tags []string, last string) []string {
+	if after := tagsAfter(tags, last); len(after) > 0 {
+		return after
+	}
+	return tags
 }
 
 // A next page elsewhere is not asked for, least of all with credentials.

@@ -84,7 +84,8 @@ func TestListHundredThousandTags(t *testing.T) {
 			close(release)
 		}
 	}
-	if n := f.server.Count(registrytest.Tags); got != tags || n != tags/1000 {
+	// The last page is as long as the others: what comes after it is asked for too.
+	if n := f.server.Count(registrytest.Tags); got != tags || n != tags/1000+1 {
 		t.Fatalf("%d tags in %d pages", got, n)
 	}
 	f.asked()
