@@ -7,7 +7,7 @@ LDFLAGS  := -s -w -X main.version=$(VERSION)
 BUILD    := CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)'
 
 .DEFAULT_GOAL := build
-.PHONY: build test race single user docs filesystems interop demo lint fuzz cross help clean
+.PHONY: build test race single user docs filesystems interop manners demo lint fuzz cross help clean
 
 build: ## build dist/ocidistfs
 	$(BUILD) -o dist/ocidistfs ./cmd/ocidistfs
@@ -49,6 +49,17 @@ interop: ## give image.tar to all that load images (installed, on Debian), print
 		DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $(LOADERS) >/dev/null || echo "not all is installed"; \
 	fi
 	OCIDISTFS_INTEROP=1 CGO_ENABLED=0 $(GO) test -count=1 -v -timeout 20m ./internal/interop
+
+# What internal/manners needs of Debian, which may start both as services: the
+# suite has processes of its own.
+SERVERS := docker-registry nginx-light
+
+manners: ## mount real registries, behind proxies, with each way to log in (installed, on Debian)
+	@if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && ! dpkg -s $(SERVERS) >/dev/null 2>&1; then \
+		apt-get update -qq; \
+		DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $(SERVERS) >/dev/null || echo "not all is installed"; \
+	fi
+	OCIDISTFS_MANNERS=1 CGO_ENABLED=0 $(GO) test -count=1 -timeout 10m ./internal/manners
 
 demo: build ## mount a small registry of its own and walk through it
 	./dist/ocidistfs demo

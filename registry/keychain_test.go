@@ -33,8 +33,8 @@ func TestKeychainPanics(t *testing.T) {
 		Keychain: keychain(func(authn.Resource) (authn.Authenticator, error) { panic("oh") }),
 		Logger:   slog.New(slog.NewTextHandler(&log, nil)),
 	})
-	if got, source := c.credentials(t.Context(), repositoryOf(t, c, "quay.io/a")); got != (authn.AuthConfig{}) || source != "" {
-		t.Errorf("user %q of %q", got.Username, source)
+	if got, source, failure := c.credentials(t.Context(), repositoryOf(t, c, "quay.io/a")); failure == nil || got != (authn.AuthConfig{}) || source != "" {
+		t.Errorf("user %q of %q, failure %v", got.Username, source, failure)
 	}
 	if !strings.Contains(log.String(), "oh") {
 		t.Errorf("the log says %q", log.String())
