@@ -7,7 +7,7 @@ LDFLAGS  := -s -w -X main.version=$(VERSION)
 BUILD    := CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)'
 
 .DEFAULT_GOAL := build
-.PHONY: build test race single user docs filesystems interop manners demo lint fuzz cross help clean
+.PHONY: build test race single user docs filesystems interop manners bench bench-smoke benchstat demo lint fuzz cross help clean
 
 build: ## build dist/ocidistfs
 	$(BUILD) -o dist/ocidistfs ./cmd/ocidistfs
@@ -61,6 +61,35 @@ manners: ## mount real registries, behind proxies, with each way to log in (inst
 	fi
 	OCIDISTFS_MANNERS=1 CGO_ENABLED=0 $(GO) test -count=1 -timeout 10m ./internal/manners
 
+# What internal/bench needs of Debian, besides dockerd: see internal/loaders and
+# internal/benchtools for what is Go.
+RIVALS := docker.io containerd runc skopeo fuse3 xfsprogs btrfs-progs e2fsprogs
+
+bench: ## run it in turn with crane, regctl, skopeo, docker and plain files, print what each takes (OCIDISTFS_BENCH_UPDATE=1: into docs/benchmarks.md)
+	@if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && ! dpkg -s $(RIVALS) >/dev/null 2>&1; then \
+		apt-get update -qq; \
+		DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $(RIVALS) >/dev/null || echo "not all is installed"; \
+	fi
+	OCIDISTFS_BENCH=1 CGO_ENABLED=0 $(GO) test -count=1 -v -timeout 120m -run 'TestBench|TestShaper' ./internal/bench
+
+bench-smoke: ## the same once, small, of what needs Go and FUSE alone: does it run, is what comes out right
+	OCIDISTFS_BENCH=smoke CGO_ENABLED=0 $(GO) test -count=1 -timeout 5m -run TestBench ./internal/bench
+
+# The hot paths, by the packages that have them.
+HOT   := ./cache ./fs/readat ./fs/imagetar ./fs/tree ./registry
+BASE  ?= HEAD
+COUNT ?= 6
+
+benchstat: ## compare Go benchmarks of the working tree with those of BASE (a commit)
+	@mkdir -p dist; base=$$(mktemp -d); \
+	trap 'git worktree remove --force "$$base/tree"; rm -rf "$$base"' EXIT; trap 'exit 130' INT TERM; \
+	git worktree add --quiet --detach "$$base/tree" $(BASE) && rm -f dist/base.txt dist/new.txt && \
+	for i in $$(seq $(COUNT)); do \
+		$(GO) test -C "$$base/tree" -p 1 -timeout 10m -run '^$$' -bench . -benchtime 0.3s $(HOT) >>dist/base.txt && \
+		$(GO) test -p 1 -timeout 10m -run '^$$' -bench . -benchtime 0.3s $(HOT) >>dist/new.txt || exit 1; \
+	done; \
+	$(GO) tool -modfile internal/benchtools/go.mod benchstat dist/base.txt dist/new.txt
+
 demo: build ## mount a small registry of its own and walk through it
 	./dist/ocidistfs demo
 
@@ -91,7 +120,7 @@ cross: ## build for linux on amd64 and arm64, compile for darwin
 	GOOS=darwin GOARCH=arm64 $(BUILD) -o /dev/null ./cmd/ocidistfs
 
 help: ## list the targets
-	@sed -n 's/^\([a-z]*\):.*## /  make \1	/p' $(MAKEFILE_LIST) | expand -t 16
+	@sed -n 's/^\([a-z-]*\):.*## /  make \1	/p' $(MAKEFILE_LIST) | expand -t 20
 
 clean: ## remove what was built
 	rm -rf dist

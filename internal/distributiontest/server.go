@@ -18,6 +18,7 @@ import (
 	"runtime"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -244,4 +245,44 @@ func (s *Server) TagMany(t testing.TB, repo, like string, tags ...string) {
 			t.Fatal(err)
 		}
 	}
+}
+
+// PutBlob makes a file a blob of a repository. The registry's directory is
+// written, as the registry itself would: a link, where the file can have one,
+// takes neither time nor room.
+func (s *Server) PutBlob(t testing.TB, repo string, d v1.Hash, path string) {
+	t.Helper()
+	root := filepath.Join(s.data, "docker", "registry", "v2")
+	blob := filepath.Join(root, "blobs", d.Algorithm, d.Hex[:2], d.Hex, "data")
+	layer := filepath.Join(root, "repositories", repo, "_layers", d.Algorithm, d.Hex, "link")
+	for _, file := range []string{blob, layer} {
+		if err := os.MkdirAll(filepath.Dir(file), 0o700); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.WriteFile(layer, []byte(d.String()), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	err := os.Link(path, blob)
+	if errors.Is(err, syscall.EXDEV) {
+		err = copyFile(blob, path)
+	}
+	if err != nil && !errors.Is(err, os.ErrExist) {
+		t.Fatal(err)
+	}
+}
+
+// copyFile copies into a file that is not there yet.
+func copyFile(to, from string) error {
+	in, err := os.Open(from)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = in.Close() }()
+	out, err := os.OpenFile(to, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
+	if err != nil {
+		return err
+	}
+	_, err = io.Copy(out, in)
+	return errors.Join(err, out.Close())
 }

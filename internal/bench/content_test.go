@@ -1,0 +1,145 @@
+package bench
+
+import (
+	"archive/tar"
+	"compress/gzip"
+	"crypto/sha256"
+	"fmt"
+	"hash"
+	"io"
+	"math/rand/v2"
+	"time"
+)
+
+// material is what files are made of: pieces of text, as programs and
+// documents have it, and of noise, as what is compressed already. There is more
+// of each than gzip looks back at.
+type material struct {
+	words       []string
+	text, noise []byte
+}
+
+const (
+	materialSize = 4 << 20
+	// noisePart is how many of 100 files are noise.
+	noisePart = 8
+	// perByte is how large a layer is, as a multiple of what it is compressed to.
+	perByte = 2.45
+	// meanFile is the size of files, in the mean. Most are smaller.
+	meanFile = 96 << 10
+)
+
+// newMaterial makes the same each time.
+func newMaterial() *material {
+	random := rand.New(rand.NewPCG(1, 2))
+	m := &material{noise: make([]byte, materialSize)}
+	for range 8000 {
+		word := make([]byte, 2+random.IntN(10))
+		for i := range word {
+			word[i] = "eeeetttaaooiinnsshhrrdlcumwfgypbvk_"[random.IntN(35)]
+		}
+		m.words = append(m.words, string(word))
+	}
+	common := rand.NewZipf(random, 1.1, 4, uint64(len(m.words)-1))
+	for len(m.text) < materialSize {
+		m.text = append(m.text, m.words[common.Uint64()]...)
+		m.text = append(m.text, []string{" ", " ", " ", " ", ", ", "(", ") ", ".\n", "\n\t"}[random.IntN(9)]...)
+	}
+	_, _ = rand.NewChaCha8([32]byte{3}).Read(m.noise) // it never fails
+	return m
+}
+
+// fill writes the content of a file.
+func (m *material) fill(w io.Writer, random *rand.Rand, size int64) error {
+	from := m.text
+	if random.IntN(100) < noisePart {
+		from = m.noise
+	}
+	for size > 0 {
+		n := min(size, 4<<10+random.Int64N(28<<10))
+		at := random.IntN(materialSize - 32<<10)
+		if _, err := w.Write(from[at : at+int(n)]); err != nil {
+			return err
+		}
+		size -= n
+	}
+	return nil
+}
+
+// written counts and digests what is written through it.
+type written struct {
+	to   io.Writer
+	sum  hash.Hash
+	size int64
+}
+
+func newWritten(to io.Writer) *written { return &written{to: to, sum: sha256.New()} }
+
+func (w *written) Write(p []byte) (int, error) {
+	n, err := w.to.Write(p)
+	_, _ = w.sum.Write(p[:n]) // it never fails
+	w.size += int64(n)
+	return n, err
+}
+
+// digest is what manifests call it.
+func (w *written) digest() string { return fmt.Sprintf("sha256:%x", w.sum.Sum(nil)) }
+
+// writeLayer writes a layer of about size compressed bytes, which follow from
+// the seed: files of many sizes in a tar, gzipped. It returns what manifest and
+// config say of the layer.
+func (m *material) writeLayer(w io.Writer, seed uint64, size int64) (stored, error) {
+	random := rand.New(rand.NewPCG(seed, uint64(size)))
+	zipped := newWritten(w)
+	compress, err := gzip.NewWriterLevel(zipped, gzip.BestSpeed)
+	if err != nil {
+		return stored{}, err
+	}
+	plain := newWritten(compress)
+	archive := tar.NewWriter(plain)
+	total := int64(float64(size) * perByte)
+	for i := 0; plain.size < total; i++ {
+		length := min(int64(random.ExpFloat64()*random.ExpFloat64()*meanFile), total-plain.size)
+		word := func() string { return m.words[random.IntN(len(m.words))] }
+		if err := archive.WriteHeader(&tar.Header{
+			Name: fmt.Sprintf("usr/%s/%s/%s-%d", word(), word(), word(), i), Mode: 0o644, Size: length,
+			ModTime: time.Unix(1700000000, 0), Format: tar.FormatUSTAR,
+		}); err != nil {
+			return stored{}, err
+		}
+		if err := m.fill(archive, random, length); err != nil {
+			return stored{}, err
+		}
+	}
+	if err := archive.Close(); err != nil {
+		return stored{}, err
+	}
+	if err := compress.Close(); err != nil {
+		return stored{}, err
+	}
+	return stored{DigestOf: zipped.digest(), DiffIDOf: plain.digest(), Length: zipped.size, Plain: plain.size}, nil
+}
+
+// writeZeros writes a layer that is not compressed, of one file of zeros, into
+// one that can have holes.
+func writeZeros(w interface {
+	io.Writer
+	Truncate(size int64) error
+}, seed uint64, size int64,
+) (stored, error) {
+	digest := newWritten(io.Discard)
+	archive := tar.NewWriter(io.MultiWriter(w, digest))
+	if err := archive.WriteHeader(&tar.Header{
+		Name: fmt.Sprintf("zeros-%d", seed), Mode: 0o644, Size: size, ModTime: time.Unix(1700000000, 0), Format: tar.FormatGNU,
+	}); err != nil {
+		return stored{}, err
+	}
+	header, zeros := digest.size, make([]byte, 1<<20)
+	total := header + (size+511)/512*512 + 1024 // two empty blocks end an archive
+	for digest.size < total {
+		if _, err := digest.Write(zeros[:min(total-digest.size, int64(len(zeros)))]); err != nil {
+			return stored{}, err
+		}
+	}
+	return stored{DigestOf: digest.digest(), DiffIDOf: digest.digest(), Length: total, Plain: total}, w.Truncate(total)
+}
