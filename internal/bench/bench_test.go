@@ -15,8 +15,6 @@ import (
 	"testing"
 	"time"
 
-	"golang.org/x/sys/unix"
-
 	"github.com/ocidistfs/ocidistfs/internal/distributiontest"
 	"github.com/ocidistfs/ocidistfs/registry/registrytest"
 )
@@ -41,6 +39,7 @@ func TestBench(t *testing.T) {
 	// An interrupt ends what runs, and the rest is as after a failure.
 	ctx, stop := signal.NotifyContext(t.Context(), syscall.SIGINT, syscall.SIGTERM)
 	defer stop()
+	measured.load = load()
 	b := newBench(ctx, t, o)
 	for _, c := range comparisons() {
 		t.Run(c.name, func(t *testing.T) {
@@ -70,7 +69,8 @@ type bench struct {
 	loopback *network
 	shaped   *network
 
-	bigConfig string // the digest of the big image's config
+	bigConfig   string   // the digest of the big image's config
+	filesystems []string // that are mounted now, for what runs
 }
 
 // A network is a way to the registry.
@@ -109,7 +109,7 @@ func newBench(ctx context.Context, t *testing.T, o options) *bench {
 			t.Error(err)
 		}
 	})
-	checkRemains(t, dir)
+	checkRemains(ctx, t, dir)
 	b := &bench{options: o, dir: dir, program: filepath.Join(dir, "bin", "ocidistfs")}
 	build := exec.CommandContext(ctx, "go", "build", "-trimpath", "-ldflags", "-s -w", "-o", b.program, "../../cmd/ocidistfs")
 	build.Env = append(os.Environ(), "CGO_ENABLED=0")
@@ -163,14 +163,7 @@ func (b *bench) home(t *testing.T, name string) string {
 // mount that they read, if there is one, is measured with them.
 func (b *bench) measure(ctx context.Context, t *testing.T, n *network, m *mounted, commands ...command) sample {
 	t.Helper()
-	d, err := os.Open(b.dir)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = d.Close() }()
-	if err := unix.Syncfs(int(d.Fd())); err != nil {
-		t.Fatal(err)
-	}
+	command{home: b.dir, args: append([]string{"sync", "--file-system", b.dir}, b.filesystems...)}.must(ctx, t)
 	var s sample
 	mark := b.registry.Mark(t)
 	if n.shaper != nil {

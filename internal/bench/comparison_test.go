@@ -83,7 +83,9 @@ func (c *comparison) test(ctx context.Context, t *testing.T, b *bench) {
 
 // comparisons are all, in the order of the table.
 func comparisons() []comparison {
-	return slices.Concat(coldComparisons(), warmComparisons(), otherComparisons())
+	return slices.Concat(coldComparisons(), warmComparisons(), []comparison{
+		dockerComparison(), readersComparison(), tagsComparison(), directoriesComparison(), memoryComparison(),
+	})
 }
 
 // TestComparisons: names are there once, and each result is of sides that a

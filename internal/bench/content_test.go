@@ -11,6 +11,9 @@ import (
 	"time"
 )
 
+// contentVersion changes when the same seeds come to mean other bytes.
+const contentVersion = 1
+
 // material is what files are made of: pieces of text, as programs and
 // documents have it, and of noise, as what is compressed already. There is more
 // of each than gzip looks back at.
@@ -40,7 +43,7 @@ func newMaterial() *material {
 		}
 		m.words = append(m.words, string(word))
 	}
-	common := rand.NewZipf(random, 1.1, 4, uint64(len(m.words)-1))
+	common := rand.NewZipf(random, 1.25, 4, uint64(len(m.words)-1))
 	for len(m.text) < materialSize {
 		m.text = append(m.text, m.words[common.Uint64()]...)
 		m.text = append(m.text, []string{" ", " ", " ", " ", ", ", "(", ") ", ".\n", "\n\t"}[random.IntN(9)]...)

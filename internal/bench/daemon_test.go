@@ -14,6 +14,8 @@ const (
 	startLimit = time.Minute
 	// stopLimit is how long it may take to end before it is killed.
 	stopLimit = 30 * time.Second
+	// lastWords is how much of what it said is shown after a failure, in bytes.
+	lastWords = 4000
 	// pause is between two questions whether it is.
 	pause = 5 * time.Millisecond
 )
@@ -37,6 +39,10 @@ func startDaemon(ctx context.Context, t *testing.T, c command, ready func() bool
 	}
 	defer func() { _ = log.Close() }()
 	cmd.Stdout, cmd.Stderr = log, log
+	if cmd.SysProcAttr == nil {
+		cmd.SysProcAttr = new(syscall.SysProcAttr)
+	}
+	cmd.SysProcAttr.Setpgid = true // ctrl-C is for the test, which ends it
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
@@ -76,7 +82,7 @@ func (d *daemon) stop(t *testing.T) {
 		<-d.ended
 	}
 	if text, err := os.ReadFile(d.log); err == nil && t.Failed() {
-		t.Logf("%s said:\n%s", d.name, text)
+		t.Logf("%s said:\n%s", d.name, text[max(0, len(text)-lastWords):])
 	}
 	_ = os.Remove(d.log) // or it is gone
 }

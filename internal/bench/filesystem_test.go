@@ -4,6 +4,7 @@ import (
 	"context"
 	"os"
 	"path/filepath"
+	"slices"
 	"testing"
 )
 
@@ -37,11 +38,13 @@ func (b *bench) filesystem(ctx context.Context, t *testing.T, kind string, size 
 	}
 	// The device is let go of with the mount.
 	command{home: home, args: []string{"mount", "-o", "loop", f.Name(), dir}}.must(ctx, t)
+	b.filesystems = append(b.filesystems, dir)
 	t.Cleanup(func() {
-		ctx := context.WithoutCancel(ctx)
-		if _, err := (command{home: home, args: []string{"umount", dir}}).run(ctx); err != nil {
+		b.filesystems = slices.DeleteFunc(b.filesystems, func(mounted string) bool { return mounted == dir })
+		umount := command{home: home, args: []string{"umount", dir}}
+		if _, err := umount.run(context.WithoutCancel(ctx)); err != nil {
 			t.Error(err)
-			_, _ = command{home: home, args: []string{"umount", "-l", dir}}.run(ctx) // the check for remains says more
+			detach(ctx, t, dir)
 		}
 		_ = os.Remove(dir) // or it is still a mountpoint
 	})

@@ -58,9 +58,9 @@ func (s layerSpec) make(m *material) (layer stored, err error) {
 	if err != nil {
 		return stored{}, err
 	}
-	path := filepath.Join(dir, fmt.Sprintf("%d-%d-%s", s.seed, s.size, runtime.Version()))
+	path := filepath.Join(dir, fmt.Sprintf("%d-%d-v%d-%s", s.seed, s.size, contentVersion, runtime.Version()))
 	if s.zeros {
-		path = filepath.Join(dir, fmt.Sprintf("%d-%d-zeros", s.seed, s.size))
+		path = filepath.Join(dir, fmt.Sprintf("%d-%d-v%d-zeros", s.seed, s.size, contentVersion))
 	}
 	note := path + ".json" // written last: where it is, the layer is whole
 	if b, err := os.ReadFile(note); err == nil && json.Unmarshal(b, &layer) == nil {

@@ -25,6 +25,15 @@ func machine() string {
 	return fmt.Sprintf("%s, %d cores%s, Linux %s, %s", processor, runtime.NumCPU(), memory, strings.TrimSpace(string(kernel)), runtime.Version())
 }
 
+// load is how many processes wanted to run in the last minute, in the mean.
+func load() string {
+	b, err := os.ReadFile("/proc/loadavg")
+	if err != nil {
+		return "not known"
+	}
+	return strings.SplitN(string(b), " ", 2)[0]
+}
+
 // field is the first value of a name in a file of lines "name: value".
 func field(text, name string) string {
 	for line := range strings.Lines(text) {

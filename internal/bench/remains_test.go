@@ -2,6 +2,7 @@ package bench
 
 import (
 	"bytes"
+	"context"
 	"os"
 	"path/filepath"
 	"slices"
@@ -14,7 +15,7 @@ import (
 
 // checkRemains fails a test that leaves processes, mounts or loop devices of its
 // directory behind, and ends them.
-func checkRemains(t *testing.T, dir string) {
+func checkRemains(ctx context.Context, t *testing.T, dir string) {
 	t.Helper()
 	t.Cleanup(func() {
 		// What was told to end does so at its own pace.
@@ -27,7 +28,7 @@ func checkRemains(t *testing.T, dir string) {
 		}
 		for _, point := range slices.Backward(mounts(t, dir)) {
 			t.Errorf("a mount was left behind: %s", point)
-			_ = syscall.Unmount(point, mntDetach) // or it has just ended
+			detach(ctx, t, point)
 		}
 		for _, file := range loops(t) {
 			if strings.HasPrefix(file, dir+"/") {

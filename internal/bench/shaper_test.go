@@ -10,11 +10,13 @@ import (
 )
 
 const (
-	// pieceSize is what a shaper forwards at once: 5 ms at 25 MB/s.
+	// pieceSize is what a shaper forwards at once, at the most: 5 ms at 25 MB/s.
+	// Loopback has packets of half of it.
 	pieceSize = 128 << 10
-	// queueLength is how many pieces it holds for one connection: more than what
-	// 25 MB/s send in 40 ms, so that the delay does not lower the rate.
-	queueLength = 32
+	// queueLength is how many pieces it holds for one connection, and queueSize how
+	// many bytes: twice what 25 MB/s send in 40 ms, so that the delay does not
+	// lower the rate, and little enough for the processor's cache.
+	queueLength, queueSize = 1024, 2 << 20
 	// catchUp is how much of its lag a connection may make up for: timers are late
 	// by less, and who did not read for longer has lost what he could have had.
 	catchUp = 10 * time.Millisecond
@@ -89,12 +91,22 @@ func (s shape) carry(to io.Writer, from io.Reader, carried *atomic.Int64) {
 	queue := make(chan piece, queueLength)
 	over := make(chan struct{})
 	defer close(over)
+	var queued atomic.Int64
+	room := make(chan struct{}, 1) // when there is less in the queue
 	go func() {
 		defer close(queue)
 		for {
+			for queued.Load() >= queueSize {
+				select {
+				case <-room:
+				case <-over:
+					return
+				}
+			}
 			buffer := buffers.Get().(*[pieceSize]byte)
 			n, err := from.Read(buffer[:])
 			if n > 0 {
+				queued.Add(int64(n))
 				select {
 				case queue <- piece{buffer, n, time.Now()}:
 				case <-over:
@@ -122,6 +134,11 @@ func (s shape) carry(to io.Writer, from io.Reader, carried *atomic.Int64) {
 			return
 		}
 		buffers.Put(p.buffer)
+		queued.Add(-int64(p.n))
+		select {
+		case room <- struct{}{}:
+		default: // it is said already
+		}
 		free = at
 		if late := time.Now().Add(-catchUp); late.After(free) {
 			free = late

@@ -25,7 +25,8 @@ const (
 // A table is what was measured.
 type table struct {
 	lines []string
-	peak  int64 // the largest memory of ours
+	peak  int64  // the largest memory of ours
+	load  string // how busy the machine was before
 }
 
 // add adds the results of a comparison, of which some may be missing.
@@ -107,8 +108,8 @@ func median(all []float64) float64 {
 
 // text is the table, with what it was measured on.
 func (m *table) text(o options, machine string) string {
-	return fmt.Sprintf("%s. Image of %d MB, medians of %d rounds (the least and the most). Peak memory of ours in any row: %d MiB, target ≤ 128.\n\n%s%s%s",
-		machine, o.size/1e6, o.rounds, m.peak>>20, tableHead, tableRule, strings.Join(m.lines, ""))
+	return fmt.Sprintf("%s; load before: %s. Image of %d MB; rounds: %d, medians (the least and the most). Peak memory of ours in any row: %d MiB, target ≤ 128.\n\n%s%s%s",
+		machine, m.load, o.size/1e6, o.rounds, m.peak>>20, tableHead, tableRule, strings.Join(m.lines, ""))
 }
 
 // publish prints the table, and leaves it where it belongs.
