@@ -2,6 +2,7 @@ package main
 
 import (
 	"os"
+	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
@@ -23,6 +24,7 @@ var (
 	flagPattern = regexp.MustCompile(`(?:^|[\s=])--([a-z][a-z-]*)`)
 	// In text, code that begins with a flag speaks of ours.
 	spokenPattern   = regexp.MustCompile("`--([a-z][a-z-]*)[^`]*`")
+	quotedPattern   = regexp.MustCompile(`"(OCIDISTFS_(?:BENCH|DOCS|INTEROP|MANNERS|TEST)[A-Z_]*)"`)
 	variablePattern = regexp.MustCompile(`\bOCIDISTFS_[A-Z_]+\b`)
 )
 
@@ -31,7 +33,7 @@ var (
 func TestDocsNameWhatExists(t *testing.T) {
 	model := newApplication(streams{}).kingpin.Model()
 	commands := map[string][]string{} // the names of each one's flags
-	variables := []string{docsVariable, "OCIDISTFS_TEST_USER", "OCIDISTFS_INTEROP"}
+	variables := suiteVariables(t)
 	global := namesOf(model.Flags)
 	every := slices.Clone(global)
 	for _, c := range model.Commands {
@@ -81,6 +83,29 @@ func TestDocsNameWhatExists(t *testing.T) {
 	if calls < 20 {
 		t.Errorf("only %d calls found", calls)
 	}
+}
+
+// suiteVariables are the variables that a suite is run by: those that the source
+// of a test names.
+func suiteVariables(t *testing.T) []string {
+	t.Helper()
+	var names []string
+	for _, pattern := range []string{"*_test.go", "../../internal/*/*_test.go"} {
+		sources, err := filepath.Glob(pattern)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, source := range sources {
+			b, err := os.ReadFile(source)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, quoted := range quotedPattern.FindAllStringSubmatch(string(b), -1) {
+				names = append(names, quoted[1])
+			}
+		}
+	}
+	return names
 }
 
 func namesOf(flags []*kingpin.FlagModel) []string {
