@@ -2,6 +2,7 @@ package fs
 
 import (
 	"context"
+	"sync/atomic"
 	"syscall"
 
 	fusefs "github.com/hanwen/go-fuse/v2/fs"
@@ -18,6 +19,8 @@ type dir struct {
 	// brief says that the name which led here is good for a while only. It always
 	// is: a directory's number is its path's.
 	brief bool
+	// listed is the version, a string, of which the kernel may have the listing.
+	listed atomic.Value
 }
 
 var (
@@ -94,7 +97,29 @@ func (d *dir) OpendirHandle(ctx context.Context, _ uint32) (fusefs.FileHandle, u
 	if errno != 0 {
 		return nil, 0, errno
 	}
-	return &listing{dir: d}, 0, 0
+	return &listing{dir: d}, d.keepListing(), 0
+}
+
+// keepListing says for the kernel whether it may list the directory by itself from
+// now on, and makes it forget a listing that is no longer right. It is asked
+// before anything is read.
+func (d *dir) keepListing() uint32 {
+	versioned, ok := d.dir.(tree.Versioned)
+	if !ok {
+		return 0
+	}
+	version, known := versioned.Version()
+	if !known {
+		return 0
+	}
+	if before := d.listed.Swap(version); before != nil && before != version {
+		// No READ of a directory can be under way, which this would wait for.
+		if errno := d.NotifyContent(0, 0); errno != 0 {
+			d.listed.Store("")
+			return 0
+		}
+	}
+	return fuse.FOPEN_CACHE_DIR // go-fuse adds FOPEN_KEEP_CACHE, wanted or not
 }
 
 func (d *dir) Mkdir(context.Context, string, uint32, *fuse.EntryOut) (*fusefs.Inode, syscall.Errno) {

@@ -140,6 +140,7 @@ const maxNotified = 16
 
 // notify tells the kernel of the names.
 func (d *dir) notify() {
+	_ = d.NotifyContent(-1, 0) // of the directory itself, which keeps its name, what stat shows
 	var all sync.WaitGroup
 	slots := make(chan struct{}, maxNotified)
 	for parent, names := range d.fleeting() {

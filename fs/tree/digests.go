@@ -64,13 +64,15 @@ type digestDir struct {
 	path   string
 }
 
-var _ Dir = digestDir{}
+var _ Versioned = digestDir{}
 
 func (d digestDir) Attr(context.Context) (Attr, error) {
 	attr := d.repo.tree.dirAttr(d.path)
 	attr.ModTime = d.seen
 	return attr, nil
 }
+
+func (d digestDir) Version() (string, bool) { return d.digest.String(), true }
 
 func (d digestDir) image(ctx context.Context) (*Image, error) {
 	m, err := d.repo.manifest(ctx, d.digest)

@@ -100,6 +100,42 @@ func (i *Image) OpenTar(ctx context.Context) (*OpenArchive, error) {
 	return open, nil
 }
 
+// tarSize is the size of image.tar, or why there is none. It is remembered: to be
+// listed and looked at is all that happens to most archives.
+func (i *Image) tarSize(resolved cache.Manifest) (int64, error) {
+	key := archiveKey{i.repo.name(), i.embedded(), resolved.Digest, resolved.MediaType}
+	if known, ok := i.repo.tree.sizes.Get(key); ok {
+		return known.size, known.err
+	}
+	var known archiveSize
+	archive, err := i.archive(resolved)
+	if err == nil {
+		known.size = archive.Size()
+	} else {
+		known.err = err
+	}
+	i.repo.tree.sizes.Add(key, known)
+	return known.size, known.err
+}
+
+// An archiveKey is what the layout of an archive follows from, with the manifest
+// by its digest.
+type archiveKey struct {
+	repository string
+	name       imagetar.Name
+	digest     registry.Digest
+	mediaType  string
+}
+
+type archiveSize struct {
+	size int64
+	err  error
+}
+
+// rememberedSizes bounds how many archives' sizes are remembered: some 200 bytes
+// each.
+const rememberedSizes = 16 << 10
+
 // file returns the node of a name in the image directory.
 func (i *Image) file(ctx context.Context, name string) (Node, error) {
 	m := i.manifest
@@ -123,12 +159,12 @@ func (i *Image) fileOf(name string, m cache.Manifest) (Node, error) {
 	case digestName, resolvedDigestName:
 		return digestFile{f, m.Digest}, nil
 	case tarName:
-		archive, err := i.archive(m)
+		size, err := i.tarSize(m)
 		if err != nil {
 			return nil, err
 		}
 		f.ino = contentIno(i.repo.name(), m.Digest.String(), name, i.embedded().String())
-		return tarFile{f, i.repo, i.embedded(), m.Digest, archive.Size()}, nil
+		return tarFile{f, i.repo, i.embedded(), m.Digest, size}, nil
 	}
 	return nil, iofs.ErrNotExist
 }
@@ -158,7 +194,7 @@ func (i *Image) list(ctx context.Context, path string, yield func(Entry, error) 
 	if imageOnly(resolved) != nil {
 		return // that an artifact has no image.tar is no news
 	}
-	if _, err := i.archive(resolved); err != nil {
+	if _, err := i.tarSize(resolved); err != nil {
 		i.repo.tree.opts.Report(path, err)
 		return
 	}

@@ -36,6 +36,14 @@ type Dir interface {
 	List(ctx context.Context) iter.Seq2[Entry, error]
 }
 
+// A Versioned is a [Dir] of which the listing follows from its version: as long as
+// that is the same, so is the listing.
+type Versioned interface {
+	Dir
+	// Version is what it is now, if that is known without a request.
+	Version() (version string, known bool)
+}
+
 // A File is a regular file.
 type File interface {
 	Node

@@ -124,12 +124,13 @@ func (r *repository) forget(tag string) {
 	r.reportLocal("tags/"+tag, r.local.DeleteTag(tag))
 }
 
-// seen is when the image of a tag was first seen, as far as memory knows.
-func (r *repository) seen(tag string) time.Time {
+// seen is when the image of a tag was first seen, as far as memory knows, and for
+// how long that stands.
+func (r *repository) seen(tag string) (time.Time, time.Duration) {
 	if record, ok := r.tree.tags.Peek(tagKey{r.name(), tag}); ok {
 		if m, ok := r.tree.manifests.get(manifestKey{r.name(), record.Digest}); ok {
-			return m.FirstSeen
+			return m.FirstSeen, r.tree.left(r.until(tag, record))
 		}
 	}
-	return r.tree.started
+	return r.tree.started, 0
 }

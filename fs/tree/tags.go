@@ -64,13 +64,17 @@ type tagDir struct {
 	path string
 }
 
-var _ Dir = tagDir{}
+var _ Versioned = tagDir{}
 
 func (d tagDir) Attr(context.Context) (Attr, error) {
 	attr := d.repo.tree.dirAttr(d.path)
-	attr.ModTime = d.repo.seen(d.tag)
-	attr.Lifetime = 0 // it is told from memory, and the tag may move
+	attr.ModTime, attr.Lifetime = d.repo.seen(d.tag)
 	return attr, nil
+}
+
+func (d tagDir) Version() (string, bool) {
+	answer, ok := d.repo.fresh(d.tag)
+	return answer.manifest.Digest.String(), ok
 }
 
 func (d tagDir) Lookup(ctx context.Context, name string) (Child, error) {

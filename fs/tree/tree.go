@@ -53,11 +53,12 @@ type Tree struct {
 	started   time.Time                     // the time of what has none of its own
 	manifests *manifests                    // what digests mean
 	tags      *lru.Cache[tagKey, cache.Tag] // what tags meant, and when
-	lists     *lists                        // which tags there are
-	flights   *flights                      // what is being asked
-	ahead     *readat.Budget                // what sequential readers share
-	refreshes refreshes                     // since when what was learned counts
-	stop      chan struct{}                 // closed by Close
+	sizes     *lru.Cache[archiveKey, archiveSize]
+	lists     *lists         // which tags there are
+	flights   *flights       // what is being asked
+	ahead     *readat.Budget // what sequential readers share
+	refreshes refreshes      // since when what was learned counts
+	stop      chan struct{}  // closed by Close
 	running   sync.WaitGroup
 
 	mu     sync.Mutex
@@ -84,10 +85,15 @@ func New(opts Options) *Tree {
 	if err != nil {
 		panic(err) // the only error is a size that is not positive
 	}
+	sizes, err := lru.New[archiveKey, archiveSize](rememberedSizes)
+	if err != nil {
+		panic(err)
+	}
 	t := &Tree{
 		opts:      opts,
 		manifests: newManifests(),
 		tags:      tags,
+		sizes:     sizes,
 		lists:     newLists(),
 		stop:      make(chan struct{}),
 	}
