@@ -87,10 +87,6 @@ func (c *content) close() error {
 	return f.close()
 }
 
-// maxStart is how many chunks are asked for at once where that many are waited
-// for: four ranges of the longest.
-const maxStart = 4 * maxSegment
-
 // need waits until the chunks of a span may be read, and returns a view of them.
 // What is missing is fetched, and what is missing up to the chunk end with it:
 // that will be needed next.
@@ -124,7 +120,7 @@ func (c *content) need(ctx context.Context, s span, end int) (view, error) {
 			if c.failures != seen || c.failure.stands(c.store.opts.Now()) {
 				return view{}, c.failure.err
 			}
-			if err := c.start(span{i, min(max(wanted.to, end), i+maxStart)}); err != nil {
+			if err := c.start(span{i, min(max(wanted.to, end), i+maxSegment)}); err != nil {
 				return view{}, err
 			}
 		}

@@ -7,7 +7,7 @@ import (
 
 const (
 	// MaxRange is the longest range asked for at once, in bytes.
-	MaxRange = 8 << 20
+	MaxRange = 32 << 20
 	// maxSegment is the same in chunks.
 	maxSegment = MaxRange / chunkSize
 )

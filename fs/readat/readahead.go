@@ -4,6 +4,7 @@ import (
 	"context"
 	"math"
 	"sync"
+	"time"
 )
 
 const (
@@ -17,9 +18,16 @@ const (
 	// five round trips open a window of 64 MiB.
 	windowGrowth = 2
 	// minStep and maxStep bound by how much is fetched in one request: a shorter
-	// one is all round trip, a longer one keeps others off the connection.
+	// one is all round trip, a longer one keeps others off the connection. A
+	// registry has work with each request, as much as with some megabytes.
 	minStep = 128 << 10
-	maxStep = 8 << 20
+	maxStep = 32 << 20
+	// firstStep is how much is fetched at once before anything has come: how fast
+	// that comes says over how many connections the rest is fetched.
+	firstStep = 512 << 10
+	// enough is a rate, in bytes a second, beyond which more connections bring
+	// nothing but work: what one reader takes on an ordinary machine.
+	enough = 500e6
 	// slack is how far out of order a reader may go and still count as
 	// sequential, and how much he may skip in all: the kernel sends the READs of
 	// one read(2) in parallel.
@@ -70,8 +78,9 @@ type Ahead struct {
 	skipped  int64 // guarded by mu; bytes left out of that row
 	started  int64 // guarded by mu; what was started ends here
 	target   int64 // guarded by mu; the end of the window; 0 while it is closed
-	step     int64 // guarded by mu; how much is fetched at once
+	window   int64 // guarded by mu; how far it is ahead of next
 	inFlight int   // guarded by mu; how many ranges are being fetched
+	allowed  int   // guarded by mu; how many may be; 0 before the first has come
 	stopped  bool  // guarded by mu
 }
 
@@ -120,6 +129,7 @@ func (a *Ahead) advance(off, n int64) {
 		return
 	}
 	// What is read again is no progress.
+	due := min(off, a.next) // what lies before will not be read any more
 	fresh := min(n, max(end-a.next, 0))
 	late := min(n-fresh, a.skipped)
 	a.run += fresh + late
@@ -136,12 +146,9 @@ func (a *Ahead) advance(off, n int64) {
 		a.budget.join(1)
 		a.started = 0
 	}
-	a.started = max(a.started, off)
-	window := min(windowGrowth*a.run, a.budget.share())
-	a.target = min(a.next+window, a.Size())
-	// Two steps more than connections: what is about to come to its end still has
-	// one, and the next is asked for.
-	a.step = min(max(window/int64(a.budget.connections+2), minStep), maxStep)
+	a.started = max(a.started, due)
+	a.window = min(windowGrowth*a.run, a.budget.share())
+	a.target = min(a.next+a.window, a.Size())
 	a.fill()
 }
 
@@ -161,20 +168,40 @@ func (a *Ahead) shut() {
 
 // fill starts what there is room for. a.mu is held.
 func (a *Ahead) fill() {
+	allowed, longest := min(a.allowed, a.budget.connections), int64(maxStep)
+	if allowed == 0 {
+		allowed, longest = min(minConnections, a.budget.connections), firstStep
+	}
+	// Two steps more than connections: what is about to come to its end still has
+	// one, and the next is asked for.
+	step := min(max(a.window/int64(allowed+2), minStep), longest)
 	// Whole steps: a window that moves by a read must not make a request of each.
-	for a.inFlight < a.budget.connections && (a.target-a.started >= a.step || a.target == a.Size() && a.started < a.target) {
-		end, started := a.from.Prefetch(a.started, min(a.step, a.target-a.started), a.ready)
-		a.started = end
+	for a.inFlight < allowed && (a.target-a.started >= step || a.target == a.Size() && a.started < a.target) {
+		r := &aheadRange{asked: time.Now()}
+		end, started := a.from.Prefetch(a.started, min(step, a.target-a.started), func() { a.ready(r) })
+		r.n, a.started = end-a.started, end
 		if started {
 			a.inFlight++
 		}
 	}
 }
 
+// minConnections are used however fast one is: while one waits for an answer the
+// other brings something.
+const minConnections = 2
+
+// An aheadRange is a range that is being fetched ahead.
+type aheadRange struct {
+	asked time.Time
+	n     int64 // bytes; guarded by the mu of its Ahead
+}
+
 // ready starts what comes after a range that has come, or nearly so.
-func (a *Ahead) ready() {
+func (a *Ahead) ready(r *aheadRange) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.inFlight--
+	rate := float64(r.n) / max(time.Since(r.asked).Seconds(), 1e-6)
+	a.allowed = max(int(math.Ceil(enough/rate)), minConnections)
 	a.fill()
 }

@@ -5,6 +5,8 @@ import (
 	"io"
 	"slices"
 	"testing"
+	"testing/synctest"
+	"time"
 )
 
 // asked records what it is told to prefetch, which comes when the test says so.
@@ -30,9 +32,11 @@ func (a *asked) Prefetch(off, n int64, ready func()) (int64, bool) {
 	return to, true
 }
 
-// come lets n of the ranges under way come, the first first.
+// come lets n of the ranges under way come, the first first, each a while after
+// the other; the tests of this run in bubbles, where a while takes no time.
 func (a *asked) come(n int) {
 	for range n {
+		time.Sleep(100 * time.Millisecond)
 		ready := a.ready[0]
 		a.ready = a.ready[1:]
 		ready()
@@ -152,136 +156,175 @@ func TestSequentialReader(t *testing.T) {
 	const bytes, connections = 16 << 20, 4
 	for name, order := range map[string][]int64{"in order": {0, 1, 2, 3}, "in parallel": {1, 0, 3, 2}} {
 		t.Run(name, func(t *testing.T) {
-			a, r := openAhead(NewBudget(bytes, connections))
-			for off := int64(0); off < aheadSize; off += 512 << 10 {
-				for _, i := range order {
-					readAt(t, r, off+i*128<<10, 128<<10)
+			synctest.Test(t, func(t *testing.T) {
+				a, r := openAhead(NewBudget(bytes, connections))
+				for off := int64(0); off < aheadSize; off += 512 << 10 {
+					for _, i := range order {
+						readAt(t, r, off+i*128<<10, 128<<10)
+					}
+					read := off + 512<<10
+					if ahead := a.end() - read; ahead > bytes || ahead > windowGrowth*read {
+						t.Fatalf("%d bytes ahead after %d, the budget is %d", ahead, read, bytes)
+					}
+					if len(a.ready) > connections {
+						t.Fatalf("%d ranges at once", len(a.ready))
+					}
+					// What the reader is past has come.
+					for len(a.ready) > 0 && first(a) <= read {
+						a.come(1)
+					}
+					if read > 32<<20 && len(a.ready) < connections && a.end() < aheadSize {
+						t.Fatalf("after %d bytes %d of %d connections are in use", read, len(a.ready), connections)
+					}
 				}
-				read := off + 512<<10
-				if ahead := a.end() - read; ahead > bytes || ahead > windowGrowth*read {
-					t.Fatalf("%d bytes ahead after %d, the budget is %d", ahead, read, bytes)
+				a.come(len(a.ready))
+				at := a.ranges[0][0]
+				for _, rg := range a.ranges {
+					if rg[0] != at || rg[1] <= 0 || rg[1] > maxStep {
+						t.Fatalf("range %v after %d: a gap, an overlap or too long", rg, at)
+					}
+					at += rg[1]
 				}
-				if len(a.ready) > connections {
-					t.Fatalf("%d ranges at once", len(a.ready))
+				if at != aheadSize {
+					t.Errorf("fetched up to %d of %d", at, int64(aheadSize))
 				}
-				// What the reader is past has come.
-				for len(a.ready) > 0 && first(a) <= read {
-					a.come(1)
+				if n := len(a.ranges); n > 30+aheadSize/(bytes/8) {
+					t.Errorf("%d ranges", n)
 				}
-				if read > 32<<20 && len(a.ready) < connections && a.end() < aheadSize {
-					t.Fatalf("after %d bytes %d of %d connections are in use", read, len(a.ready), connections)
-				}
-			}
-			a.come(len(a.ready))
-			at := a.ranges[0][0]
-			for _, rg := range a.ranges {
-				if rg[0] != at || rg[1] <= 0 || rg[1] > maxStep {
-					t.Fatalf("range %v after %d: a gap, an overlap or too long", rg, at)
-				}
-				at += rg[1]
-			}
-			if at != aheadSize {
-				t.Errorf("fetched up to %d of %d", at, int64(aheadSize))
-			}
-			if n := len(a.ranges); n > 30+aheadSize/(bytes/8) {
-				t.Errorf("%d ranges", n)
-			}
+			})
 		})
 	}
 }
 
 // TestSlowReader stops reading: what is fetched for him ends with the window.
 func TestSlowReader(t *testing.T) {
-	const bytes = 8 << 20
-	a, r := openAhead(NewBudget(bytes, 8))
-	r.Whole()
-	readAt(t, r, 0, 128<<10)
-	for len(a.ready) > 0 {
-		a.come(1)
-	}
-	if end := a.end(); end > bytes+128<<10 || end < bytes/2 {
-		t.Errorf("%d bytes are fetched, the budget is %d", end, bytes)
-	}
-	readAt(t, r, 128<<10, 4<<20)
-	if len(a.ready) == 0 {
-		t.Error("nothing is fetched for one who goes on")
-	}
+	synctest.Test(t, func(t *testing.T) {
+		const bytes = 8 << 20
+		a, r := openAhead(NewBudget(bytes, 8))
+		r.Whole()
+		readAt(t, r, 0, 128<<10)
+		for len(a.ready) > 0 {
+			a.come(1)
+		}
+		if end := a.end(); end > bytes+128<<10 || end < bytes/2 {
+			t.Errorf("%d bytes are fetched, the budget is %d", end, bytes)
+		}
+		readAt(t, r, 128<<10, 4<<20)
+		if len(a.ready) == 0 {
+			t.Error("nothing is fetched for one who goes on")
+		}
+	})
 }
 
 // TestSmallParts has parts of which each is one request: several are fetched at
 // once, over the connections there are.
 func TestSmallParts(t *testing.T) {
-	a, r := openAhead(NewBudget(1<<20, 3))
-	a.longest = 10_000
-	r.Whole()
-	readAt(t, r, 0, 1000)
-	if len(a.ready) != 3 {
-		t.Fatalf("%d parts at once, want 3", len(a.ready))
-	}
-	a.come(2)
-	if len(a.ready) != 3 || len(a.ranges) != 5 {
-		t.Errorf("%d parts at once and %d in all after two have come, want 3 and 5", len(a.ready), len(a.ranges))
+	synctest.Test(t, func(t *testing.T) {
+		a, r := openAhead(NewBudget(1<<20, 3))
+		a.longest = 10_000
+		r.Whole()
+		readAt(t, r, 0, 1000)
+		a.come(1)
+		if len(a.ready) != 3 || len(a.ranges) != 4 {
+			t.Errorf("%d parts at once and %d in all after one has come, want 3 and 4", len(a.ready), len(a.ranges))
+		}
+	})
+}
+
+// TestConnections has ranges come at several rates: as many are fetched at once
+// as it takes, and no more.
+func TestConnections(t *testing.T) {
+	for name, c := range map[string]struct {
+		takes time.Duration // each range
+		want  int
+	}{
+		"fast":    {time.Millisecond, minConnections},
+		"slow":    {time.Second, 8},
+		"between": {3 * time.Millisecond, 3},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				a, r := openAhead(NewBudget(64<<20, 8))
+				a.longest = firstStep
+				r.Whole()
+				readAt(t, r, 0, 1000)
+				if len(a.ready) != minConnections || a.end() > minConnections*firstStep {
+					t.Errorf("at first %d ranges up to %d", len(a.ready), a.end())
+				}
+				time.Sleep(c.takes)
+				first := a.ready[0]
+				a.ready = a.ready[1:]
+				first()
+				if len(a.ready) != c.want {
+					t.Errorf("then %d ranges at once, want %d", len(a.ready), c.want)
+				}
+			})
+		})
 	}
 }
 
 // TestSeek closes the window, and the next run opens another.
 func TestSeek(t *testing.T) {
-	budget := NewBudget(8<<20, 4)
-	a, r := openAhead(budget)
-	for off := int64(0); off < 8<<20; off += 1 << 20 {
-		readAt(t, r, off, 1<<20)
-	}
-	before := len(a.ranges)
-	readAt(t, r, 100<<20, 128<<10)
-	a.come(len(a.ready))
-	if len(a.ranges) != before {
-		t.Errorf("a seek fetched %v", a.ranges[before:])
-	}
-	if budget.readers != 0 {
-		t.Errorf("%d readers fetch ahead", budget.readers)
-	}
-	for off := int64(100<<20 + 128<<10); off < 102<<20; off += 128 << 10 {
-		readAt(t, r, off, 128<<10)
-	}
-	if last := a.ranges[len(a.ranges)-1]; last[0] < 100<<20 {
-		t.Errorf("after the seek %v was fetched", last)
-	}
+	synctest.Test(t, func(t *testing.T) {
+		budget := NewBudget(8<<20, 4)
+		a, r := openAhead(budget)
+		for off := int64(0); off < 8<<20; off += 1 << 20 {
+			readAt(t, r, off, 1<<20)
+		}
+		before := len(a.ranges)
+		readAt(t, r, 100<<20, 128<<10)
+		a.come(len(a.ready))
+		if len(a.ranges) != before {
+			t.Errorf("a seek fetched %v", a.ranges[before:])
+		}
+		if budget.readers != 0 {
+			t.Errorf("%d readers fetch ahead", budget.readers)
+		}
+		for off := int64(100<<20 + 128<<10); off < 102<<20; off += 128 << 10 {
+			readAt(t, r, off, 128<<10)
+		}
+		if last := a.ranges[len(a.ranges)-1]; last[0] < 100<<20 {
+			t.Errorf("after the seek %v was fetched", last)
+		}
+	})
 }
 
 // TestBudgetIsShared has readers come and go.
 func TestBudgetIsShared(t *testing.T) {
-	const bytes = 32 << 20
-	budget := NewBudget(bytes, 8)
-	var open []*Ahead
-	var fetched []*asked
-	for range 4 {
-		a, r := openAhead(budget)
-		r.Whole()
-		readAt(t, r, 0, 1000)
-		open, fetched = append(open, r), append(fetched, a)
-	}
-	last := fetched[3]
-	for len(last.ready) > 0 {
-		last.come(1)
-	}
-	if end := last.end(); end > bytes/4+1000 {
-		t.Errorf("the fourth reader has %d of %d bytes", end, bytes)
-	}
-	for _, r := range open[:3] {
-		r.Stop()
-		r.Stop() // the second is nothing
-	}
-	readAt(t, open[3], 1000, 1000)
-	for len(last.ready) > 0 {
-		last.come(1)
-	}
-	if end := last.end(); end < bytes/2 {
-		t.Errorf("alone, it has %d of %d bytes", end, bytes)
-	}
-	before := slices.Clone(fetched[0].ranges)
-	fetched[0].come(len(fetched[0].ready))
-	readAt(t, open[0], 1000, 1000)
-	if len(fetched[0].ranges) != len(before) {
-		t.Error("one that was stopped fetches ahead")
-	}
+	synctest.Test(t, func(t *testing.T) {
+		const bytes = 32 << 20
+		budget := NewBudget(bytes, 8)
+		var open []*Ahead
+		var fetched []*asked
+		for range 4 {
+			a, r := openAhead(budget)
+			r.Whole()
+			readAt(t, r, 0, 1000)
+			open, fetched = append(open, r), append(fetched, a)
+		}
+		last := fetched[3]
+		for len(last.ready) > 0 {
+			last.come(1)
+		}
+		if end := last.end(); end > bytes/4+1000 {
+			t.Errorf("the fourth reader has %d of %d bytes", end, bytes)
+		}
+		for _, r := range open[:3] {
+			r.Stop()
+			r.Stop() // the second is nothing
+		}
+		readAt(t, open[3], 1000, 1000)
+		for len(last.ready) > 0 {
+			last.come(1)
+		}
+		if end := last.end(); end < bytes/2 {
+			t.Errorf("alone, it has %d of %d bytes", end, bytes)
+		}
+		before := slices.Clone(fetched[0].ranges)
+		fetched[0].come(len(fetched[0].ready))
+		readAt(t, open[0], 1000, 1000)
+		if len(fetched[0].ranges) != len(before) {
+			t.Error("one that was stopped fetches ahead")
+		}
+	})
 }
