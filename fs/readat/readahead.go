@@ -28,6 +28,11 @@ const (
 	// enough is a rate, in bytes a second, beyond which more connections bring
 	// nothing but work: what one reader takes on an ordinary machine.
 	enough = 500e6
+	// minConnections are used however fast one is: while one waits for an answer
+	// the other brings something. maxConnections are for all readers together: more
+	// than a host gets would only wait for each other.
+	minConnections = 2
+	maxConnections = 32
 	// slack is how far out of order a reader may go and still count as
 	// sequential, and how much he may skip in all: the kernel sends the READs of
 	// one read(2) in parallel.
@@ -35,8 +40,9 @@ const (
 )
 
 // A Budget is shared by the open files of a process: it bounds by how much all
-// their readers together are ahead of what was read. Each sequential reader has
-// an equal share, so that none starves. It is safe for concurrent use.
+// their readers together are ahead of what was read, and over how many
+// connections. Each sequential reader has an equal share, so that none starves.
+// It is safe for concurrent use.
 type Budget struct {
 	bytes       int64
 	connections int
@@ -57,10 +63,12 @@ func (b *Budget) join(n int64) {
 	b.readers += n
 }
 
-func (b *Budget) share() int64 {
+// share is what one reader has of the bytes and of the connections.
+func (b *Budget) share() (bytes int64, connections int) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	return b.bytes / max(b.readers, 1)
+	readers := max(b.readers, 1)
+	return b.bytes / readers, min(b.connections, max(maxConnections/int(readers), minConnections))
 }
 
 // An Ahead is a Reader for one open file: it recognises a sequential reader and
@@ -79,6 +87,7 @@ type Ahead struct {
 	started  int64 // guarded by mu; what was started ends here
 	target   int64 // guarded by mu; the end of the window; 0 while it is closed
 	window   int64 // guarded by mu; how far it is ahead of next
+	share    int   // guarded by mu; of connections
 	inFlight int   // guarded by mu; how many ranges are being fetched
 	allowed  int   // guarded by mu; how many may be; 0 before the first has come
 	stopped  bool  // guarded by mu
@@ -147,7 +156,9 @@ func (a *Ahead) advance(off, n int64) {
 		a.started = 0
 	}
 	a.started = max(a.started, due)
-	a.window = min(windowGrowth*a.run, a.budget.share())
+	var bytes int64
+	bytes, a.share = a.budget.share()
+	a.window = min(windowGrowth*a.run, bytes)
 	a.target = min(a.next+a.window, a.Size())
 	a.fill()
 }
@@ -168,9 +179,9 @@ func (a *Ahead) shut() {
 
 // fill starts what there is room for. a.mu is held.
 func (a *Ahead) fill() {
-	allowed, longest := min(a.allowed, a.budget.connections), int64(maxStep)
+	allowed, longest := min(a.allowed, a.share), int64(maxStep)
 	if allowed == 0 {
-		allowed, longest = min(minConnections, a.budget.connections), firstStep
+		allowed, longest = min(minConnections, a.share), firstStep
 	}
 	// Two steps more than connections: what is about to come to its end still has
 	// one, and the next is asked for.
@@ -185,10 +196,6 @@ func (a *Ahead) fill() {
 		}
 	}
 }
-
-// minConnections are used however fast one is: while one waits for an answer the
-// other brings something.
-const minConnections = 2
 
 // An aheadRange is a range that is being fetched ahead.
 type aheadRange struct {
