@@ -131,9 +131,15 @@ func (c *content) check(v *view, ctime int64) {
 		f.ctime = ctime
 		f.chunks.uncheck()
 	}
-	if c.store.opts.Now().UnixNano()-ctime > int64(settled) {
+	if c.settled(ctime) {
 		f.chunks.check(v.span)
 	}
+}
+
+// settled says whether a file that was changed at ctime has been left alone for so
+// long that a change would show.
+func (c *content) settled(ctime int64) bool {
+	return c.store.opts.Now().UnixNano()-ctime > int64(settled)
 }
 
 // uncheck makes those who come next check the chunks of a file that changed.

@@ -22,7 +22,11 @@ func (c *content) openWhole() (*form, error) {
 	if t == nil {
 		return nil, errors.Join(err, file.Close())
 	}
-	return &form{file: file, whole: true, chunks: t, ctime: changeTime(file)}, nil
+	f := &form{file: file, whole: true, chunks: t, ctime: changeTime(file)}
+	if c.store.stamped(c.key.digest, file) && c.settled(f.ctime) {
+		t.check(span{0, t.n}) // by whoever set the stamp
+	}
+	return f, nil
 }
 
 // wholeTable returns the table of a verified file, or nil where it was damaged.
