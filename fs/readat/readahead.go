@@ -20,8 +20,10 @@ const (
 	// minStep and maxStep bound by how much is fetched in one request: a shorter
 	// one is all round trip, a longer one keeps others off the connection. A
 	// registry has work with each request, as much as with some megabytes.
-	minStep = 128 << 10
+	minStep = 256 << 10
 	maxStep = 32 << 20
+	// shortStep is what is worth more than a round trip that is hidden.
+	shortStep = 4 << 20
 	// firstStep is how much is fetched at once before anything has come: how fast
 	// that comes says over how many connections the rest is fetched.
 	firstStep = 512 << 10
@@ -184,8 +186,12 @@ func (a *Ahead) fill() {
 		allowed, longest = min(minConnections, a.share), firstStep
 	}
 	// Two steps more than connections: what is about to come to its end still has
-	// one, and the next is asked for.
-	step := min(max(a.window/int64(allowed+2), minStep), longest)
+	// one, and the next is asked for. Not where the steps would be short.
+	step := a.window / int64(allowed+2)
+	if step < shortStep {
+		step = a.window / int64(allowed)
+	}
+	step = min(max(step, minStep), longest)
 	// Whole steps: a window that moves by a read must not make a request of each.
 	for a.inFlight < allowed && (a.target-a.started >= step || a.target == a.Size() && a.started < a.target) {
 		r := &aheadRange{asked: time.Now()}
