@@ -12,11 +12,11 @@ import (
 // content is the state of an open blob that all its readers in the process
 // share.
 type content struct {
-	store     *Store
-	key       contentKey
-	from      Fetcher
-	readers   int // guarded by store.mu
-	downloads int // guarded by store.mu
+	store   *Store
+	key     contentKey
+	from    Fetcher
+	readers int // guarded by store.mu
+	users   int // guarded by store.mu; downloads, and what else needs it open
 
 	opened  chan struct{} // closed when it is open, or cannot be
 	openErr error         // set before opened is closed
@@ -32,11 +32,11 @@ type content struct {
 	hashing bool // guarded by mu; a goroutine is at form.prefix
 	sealing bool // guarded by mu; all is there, the digest is being checked
 
-	segments  []*segment // guarded by mu; what is being fetched
-	rangeless bool       // guarded by mu; the source sends all, whatever it is asked for
-	failure   failure    // guarded by mu; of the last download that failed
-	failures  int        // guarded by mu; how many did
-	poison    error      // guarded by mu; the blob is not what its digest says
+	downloads []*download // guarded by mu; what is being fetched
+	rangeless bool        // guarded by mu; the source sends all, whatever it is asked for
+	failure   failure     // guarded by mu; of the last download that failed
+	failures  int         // guarded by mu; how many did
+	poison    error       // guarded by mu; the blob is not what its digest says
 }
 
 func newContent(s *Store, k contentKey, from Fetcher) *content {
@@ -120,7 +120,7 @@ func (c *content) need(ctx context.Context, s span, end int) (view, error) {
 			if c.failures != seen || c.failure.stands(c.store.opts.Now()) {
 				return view{}, c.failure.err
 			}
-			if err := c.start(span{i, min(max(wanted.to, end), i+maxSegment)}); err != nil {
+			if err := c.start(span{i, min(max(wanted.to, end), i+maxRun)}); err != nil {
 				return view{}, err
 			}
 		}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"sync"
 )
 
 // maxIdle is how many bodies in a row may end without a chunk. A stream of the
@@ -19,12 +20,25 @@ var (
 	errAbandoned = errors.New("nobody reads it")
 )
 
-// A download fetches the missing chunks of a segment.
+// A download fetches the missing chunks of a span.
 type download struct {
 	*content
-	seg  *segment
+	span span // guarded by content.mu, but for the download itself
+	all  bool // the same; the whole blob, since its source knows no ranges
+	// ready tells who asked ahead that it is time for the next; nil where nobody
+	// did.
+	ready    func()
+	signaled sync.Once
+
 	idle int  // bodies in a row that brought nothing
 	pace pace // of the body that is being read
+}
+
+// signal calls ready, the first time. No mutex is held.
+func (d *download) signal() {
+	if d.ready != nil {
+		d.signaled.Do(d.ready)
+	}
 }
 
 // run fetches until nothing is missing. A panic in a Fetcher is an error of the
@@ -41,7 +55,7 @@ func (d *download) run(ctx context.Context) (err error) {
 		case errors.Is(err, errYielded):
 			return nil
 		case errors.Is(err, errRangeless):
-			if !d.takeAll(d.seg) {
+			if !d.takeAll() {
 				return nil
 			}
 		default:
@@ -51,9 +65,9 @@ func (d *download) run(ctx context.Context) (err error) {
 	return d.store.onDisk(errUnsound)
 }
 
-// once leases the segment and fetches what is missing of it.
+// once leases the span and fetches what is missing of it.
 func (d *download) once(ctx context.Context) error {
-	f, unlock, err := d.lease(ctx, d.seg)
+	f, unlock, err := d.lease(ctx)
 	if err != nil {
 		return err
 	}
@@ -88,7 +102,7 @@ func (d *download) fill(ctx context.Context, f *form) error {
 			return err
 		case !progress && err != nil && !errors.Is(err, io.ErrUnexpectedEOF):
 			return err
-		case progress && !d.seg.all:
+		case progress && !d.all:
 			d.idle = 0 // whatever ended it, go on where it ended
 		default:
 			d.idle++
@@ -97,7 +111,7 @@ func (d *download) fill(ctx context.Context, f *form) error {
 	}
 }
 
-// remaining returns the first run of the segment that is still missing. Chunks
+// remaining returns the first run of the span that is still missing. Chunks
 // that only wait for the digest to be checked are not.
 func (d *download) remaining(f *form) (span, bool) {
 	d.mu.Lock()
@@ -105,12 +119,12 @@ func (d *download) remaining(f *form) (span, bool) {
 	if d.sealing {
 		return span{}, false
 	}
-	from, missing := f.chunks.firstMissing(d.seg.span)
+	from, missing := f.chunks.firstMissing(d.span)
 	if !missing {
 		return span{}, false
 	}
 	to := from
-	for to < d.seg.to && (d.seg.all || !f.chunks.has(to)) {
+	for to < d.span.to && (d.all || !f.chunks.has(to)) {
 		to++
 	}
 	return span{from, to}, true
@@ -131,7 +145,7 @@ func (d *download) stream(ctx context.Context, f *form, run span) (progress bool
 		if start != 0 {
 			return false, fmt.Errorf("%w: asked for bytes at %d, got those at %d", ErrMismatch, off, start)
 		}
-		if !d.seg.all {
+		if !d.all {
 			return false, errRangeless
 		}
 		off = 0
@@ -147,13 +161,13 @@ func (d *download) storeBody(ctx context.Context, f *form, body io.Reader, off, 
 	b, have := *buffer, 0
 	body = io.LimitReader(body, n)
 	for {
-		if d.seg.all && d.store.abandoned(d.content) {
+		if d.all && d.store.abandoned(d.content) {
 			return progress, errAbandoned
 		}
 		m, readErr := body.Read(b[have:])
 		d.store.counts.fetched.Add(int64(m))
 		if have += m; d.pace.come(m) {
-			d.seg.signal()
+			d.signal()
 		}
 		full := have / chunkSize * chunkSize
 		if off+int64(have) == d.key.size {

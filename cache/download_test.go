@@ -104,7 +104,7 @@ func TestRangeless(t *testing.T) {
 	mustRead(t, r, from.content)
 	// Beside the one stream, the answers by which it was found out: one to each
 	// range that was asked for at once.
-	if requests, sent := from.counts(); requests > 1+chunksOf(size)/maxSegment+1 || sent > size+MaxRange {
+	if requests, sent := from.counts(); requests > 1+chunksOf(size)/maxRun+1 || sent > size+MaxRange {
 		t.Errorf("%d requests for %d bytes", requests, sent)
 	}
 }

@@ -23,40 +23,40 @@ var (
 	errYielded = errors.New("the whole blob is being fetched")
 )
 
-// lease takes the chunks of a segment for this process, so that no other writes
+// lease takes the chunks of a download for this process, so that no other writes
 // them, and returns the form that they are in. While another process has some of
 // them it waits, and takes over what that one fetched. The kernel gives a lease
 // back when the process ends, however it ends.
 //
-// Within the process segments do not overlap, but for one that became the whole
+// Within the process downloads do not overlap, but for one that became the whole
 // blob: it waits until those that have their lease have ended, and the others
 // end with errYielded.
-func (c *content) lease(ctx context.Context, seg *segment) (f *form, unlock func(), err error) {
+func (d *download) lease(ctx context.Context) (f *form, unlock func(), err error) {
 	waited, renewals := time.Duration(0), 0
 	for pause := time.Millisecond; ; pause = min(2*pause, maxPoll) {
-		if f = c.current(); f.whole {
+		if f = d.current(); f.whole {
 			return f, func() {}, nil
 		}
-		overlapped := c.overlapped(seg)
-		if overlapped && !seg.all {
+		overlapped := d.overlapped()
+		if overlapped && !d.all {
 			return nil, nil, errYielded
 		}
-		locked, fresh, err := c.tryLease(f, seg, !overlapped)
+		locked, fresh, err := d.tryLease(f, !overlapped)
 		switch {
-		case c.current() != f:
+		case d.current() != f:
 			if renewals++; renewals > maxHeals {
-				return nil, nil, c.store.onDisk(errUnsound)
+				return nil, nil, d.store.onDisk(errUnsound)
 			}
 			continue
 		case err != nil:
-			return nil, nil, c.store.onDisk(err)
+			return nil, nil, d.store.onDisk(err)
 		case locked:
-			at, n := recordRange(seg.span)
+			at, n := recordRange(d.span)
 			return f, func() { _ = unlockRange(f.mapping, at, n) }, nil // closed by then, it is unlocked as well
-		case c.complete(f, seg.span):
+		case d.complete(f, d.span):
 			return f, func() {}, nil
 		}
-		c.split(f, seg)
+		d.split(f)
 		if waited += pause; fresh || overlapped {
 			waited = 0
 		} else if waited > maxLease {
@@ -70,21 +70,21 @@ func (c *content) lease(ctx context.Context, seg *segment) (f *form, unlock func
 	}
 }
 
-// tryLease leases a segment, if it may and nobody has any of it, and takes over
+// tryLease leases the span of a download, if it may and nobody has any of it, and takes over
 // what the map has of it: what another process fetched need not be fetched
 // again. A form that is no longer what the directory has of the blob is renewed
 // instead.
-func (c *content) tryLease(f *form, seg *segment, may bool) (locked, fresh bool, err error) {
-	at, n := recordRange(seg.span)
+func (d *download) tryLease(f *form, may bool) (locked, fresh bool, err error) {
+	at, n := recordRange(d.span)
 	if may {
 		if locked, err = tryLock(f.mapping, at, n); err != nil {
 			return false, false, err
 		}
 	}
-	if locked && !c.upToDate(f) {
-		err = c.renew(f)
+	if locked && !d.upToDate(f) {
+		err = d.renew(f)
 	} else {
-		fresh, err = c.refresh(f, seg.span)
+		fresh, err = d.refresh(f, d.span)
 	}
 	if err != nil && locked {
 		_ = unlockRange(f.mapping, at, n)
@@ -92,24 +92,24 @@ func (c *content) tryLease(f *form, seg *segment, may bool) (locked, fresh bool,
 	return locked, fresh, err
 }
 
-// split makes two of a segment that another process has some chunks of, so that
+// split makes two of a download that another process has some chunks of, so that
 // the others need not wait for it.
-func (c *content) split(f *form, seg *segment) {
-	at, n := recordRange(seg.span)
+func (d *download) split(f *form) {
+	at, n := recordRange(d.span)
 	start, length, err := lockedBy(f.mapping, at, n)
-	if err != nil || length <= 0 || seg.all {
+	if err != nil || length <= 0 || d.all {
 		return
 	}
 	cut := int((start - headerSize) / recordSize)
-	if cut <= seg.from {
+	if cut <= d.span.from {
 		cut = int((start + length - headerSize) / recordSize)
 	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if seg.from < cut && cut < seg.to && c.form == f {
-		rest := span{cut, seg.to}
-		seg.to = cut
-		_ = c.fetch(rest, nil) // fails only where the store is closed
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.span.from < cut && cut < d.span.to && d.form == f {
+		rest := span{cut, d.span.to}
+		d.span.to = cut
+		_ = d.fetch(rest, nil) // fails only where the store is closed
 	}
 }
 
@@ -123,12 +123,12 @@ func (c *content) upToDate(f *form) bool {
 	return err != nil // or another repository has completed it
 }
 
-// overlapped says whether another segment has chunks of seg.
-func (c *content) overlapped(seg *segment) bool {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	for _, s := range c.segments {
-		if s != seg && s.overlaps(seg.span) {
+// overlapped says whether another download has chunks of d.
+func (d *download) overlapped() bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for _, other := range d.downloads {
+		if other != d && other.span.overlaps(d.span) {
 			return true
 		}
 	}

@@ -171,7 +171,7 @@ func (s *Store) acquire(ctx context.Context, k contentKey, from Fetcher) (*conte
 		c = newContent(s, k, from)
 		c.failure = s.failed[k]
 		s.contents[k] = c
-		c.downloads++ // which keeps it when all who wait have left
+		c.users++ // which keeps it when all who wait have left
 		s.fetching.Add(1)
 		go s.open(c)
 	}
@@ -215,11 +215,11 @@ func guarded(work func() error) (err error) {
 }
 
 // release gives back what acquire or a download took. The last one closes it.
-func (s *Store) release(c *content, readers, downloads int) error {
+func (s *Store) release(c *content, readers, users int) error {
 	s.mu.Lock()
 	c.readers -= readers
-	c.downloads -= downloads
-	last := c.readers == 0 && c.downloads == 0
+	c.users -= users
+	last := c.readers == 0 && c.users == 0
 	if last && s.contents[c.key] == c {
 		delete(s.contents, c.key)
 	}
@@ -237,7 +237,7 @@ func (s *Store) retain(c *content) bool {
 	if s.closed {
 		return false
 	}
-	c.downloads++
+	c.users++
 	s.fetching.Add(1)
 	return true
 }

@@ -1,34 +1,13 @@
 package cache
 
-import (
-	"slices"
-	"sync"
-)
+import "slices"
 
 const (
 	// MaxRange is the longest range asked for at once, in bytes.
 	MaxRange = 32 << 20
-	// maxSegment is the same in chunks.
-	maxSegment = MaxRange / chunkSize
+	// maxRun is the same in chunks.
+	maxRun = MaxRange / chunkSize
 )
-
-// A segment is a run of chunks that is being fetched.
-type segment struct {
-	span      // guarded by content.mu, but for the download whose segment it is
-	all  bool // the same; the whole blob, since its source knows no ranges
-
-	// ready tells who asked ahead that it is time for the next; nil where nobody
-	// did.
-	ready func()
-	once  sync.Once
-}
-
-// signal calls ready, the first time. No mutex is held.
-func (s *segment) signal() {
-	if s.ready != nil {
-		s.once.Do(s.ready)
-	}
-}
 
 // prefetch starts the download of the first run of a span that is missing, and
 // returns the run.
@@ -69,7 +48,7 @@ func (c *content) nextRun(s span) (span, bool) {
 		from++
 	}
 	to := from
-	for to < s.to && to-from < maxSegment && wanted(to) {
+	for to < s.to && to-from < maxRun && wanted(to) {
 		to++
 	}
 	return span{from, to}, to > from
@@ -77,8 +56,8 @@ func (c *content) nextRun(s span) (span, bool) {
 
 // inFlight says whether chunk i is being fetched. c.mu is held.
 func (c *content) inFlight(i int) bool {
-	for _, s := range c.segments {
-		if s.has(i) {
+	for _, d := range c.downloads {
+		if d.span.has(i) {
 			return true
 		}
 	}
@@ -92,18 +71,18 @@ func (c *content) fetch(run span, ready func()) error {
 	if !c.store.retain(c) {
 		return errClosed
 	}
-	seg := &segment{span: run, ready: ready}
+	d := &download{content: c, span: run, ready: ready}
 	if c.rangeless {
-		seg.span, seg.all = span{0, c.form.chunks.n}, true
+		d.span, d.all = span{0, c.form.chunks.n}, true
 	}
-	c.segments = append(c.segments, seg)
+	c.downloads = append(c.downloads, d)
 	go func() {
 		defer c.store.fetching.Done()
 		c.store.counts.active.Add(1)
-		err := (&download{content: c, seg: seg}).run(c.store.life)
+		err := d.run(c.store.life)
 		c.store.counts.active.Add(-1)
-		c.finish(seg, err)
-		seg.signal()
+		c.finish(d, err)
+		d.signal()
 		if err := c.store.release(c, 0, 1); err != nil {
 			c.store.opts.Logger.Warn("close a blob", "digest", c.key.digest.String(), "error", err)
 		}
@@ -111,30 +90,30 @@ func (c *content) fetch(run span, ready func()) error {
 	return nil
 }
 
-// takeAll makes a segment the whole blob, unless another is: one stream of a
+// takeAll makes a download one of the whole blob, unless another is: one stream of a
 // source that knows no ranges is enough, and whoever waits for a chunk waits for
 // that.
-func (c *content) takeAll(seg *segment) bool {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.rangeless = true
-	for _, s := range c.segments {
-		if s.all {
+func (d *download) takeAll() bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.rangeless = true
+	for _, other := range d.downloads {
+		if other.all {
 			return false
 		}
 	}
-	seg.span, seg.all = span{0, c.form.chunks.n}, true
+	d.span, d.all = span{0, d.form.chunks.n}, true
 	return true
 }
 
-// finish takes a segment off and tells those who wait.
-func (c *content) finish(seg *segment, err error) {
+// finish takes a download off and tells those who wait.
+func (c *content) finish(d *download, err error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.segments = slices.DeleteFunc(c.segments, func(s *segment) bool { return s == seg })
+	c.downloads = slices.DeleteFunc(c.downloads, func(other *download) bool { return other == d })
 	// What was only wanted ahead fails for nobody: who needs it asks for it again,
 	// and that decides.
-	if err != nil && seg.ready == nil {
+	if err != nil && d.ready == nil {
 		c.fail(err)
 	}
 	c.wake()
