@@ -3,6 +3,7 @@ package readat
 import (
 	"errors"
 	"io"
+	"math/rand/v2"
 	"slices"
 	"testing"
 	"testing/synctest"
@@ -327,4 +328,58 @@ func TestBudgetIsShared(t *testing.T) {
 			t.Error("one that was stopped fetches ahead")
 		}
 	})
+}
+
+// TestAheadAtRandom reads, seeks and lets ranges come in any order: no more is
+// under way than may be, and none of it is too far ahead.
+func TestAheadAtRandom(t *testing.T) {
+	for seed := range uint64(50) {
+		synctest.Test(t, func(t *testing.T) {
+			random := rand.New(rand.NewPCG(seed, 1))
+			bytes, connections := int64(1+random.IntN(32))<<20, 1+random.IntN(8)
+			budget := NewBudget(bytes, connections)
+			a, r := openAhead(budget)
+			at := int64(0)
+			for range 200 {
+				switch n := random.Int64N(512 << 10); random.IntN(10) {
+				case 0:
+					at = random.Int64N(aheadSize)
+				case 1, 2, 3:
+					if i := len(a.ready); i > 0 {
+						i = random.IntN(i)
+						ready := a.ready[i]
+						a.ready = slices.Delete(a.ready, i, i+1)
+						time.Sleep(time.Duration(random.IntN(1000)) * time.Millisecond)
+						ready()
+					}
+				default:
+					before := len(a.ranges)
+					readAt(t, r, at, n)
+					at = min(at+n, aheadSize)
+					for _, asked := range a.ranges[before:] {
+						if asked[0]+asked[1] > at+bytes || asked[1] > maxStep {
+							t.Errorf("seed %d: at %d %v was asked for, the budget is %d", seed, at, asked, bytes)
+						}
+					}
+				}
+				if len(a.ready) > connections {
+					t.Errorf("seed %d: %d ranges at once, want at most %d", seed, len(a.ready), connections)
+				}
+			}
+			r.Stop()
+			before := len(a.ranges)
+			a.comeAll()
+			readAt(t, r, at, 1<<20)
+			if len(a.ranges) != before || budget.readers != 0 {
+				t.Errorf("seed %d: afterwards %d ranges more, and %d readers", seed, len(a.ranges)-before, budget.readers)
+			}
+		})
+	}
+}
+
+// comeAll lets all come that is under way.
+func (a *asked) comeAll() {
+	for len(a.ready) > 0 {
+		a.come(1)
+	}
 }
