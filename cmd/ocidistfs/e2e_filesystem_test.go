@@ -38,7 +38,7 @@ func TestFilesystems(t *testing.T) {
 			}
 			disk := loopMount(t, c.mkfs)
 			s := registrytest.Start(t, registrytest.Options{})
-			const size = 32 << 20
+			const size = 8 << 20
 			image := registrytest.Image(t, registrytest.ImageSpec{Layers: []int64{100_000, size, 1000, size + 4097}})
 			s.Push(t, "a", "1", image)
 			reference := s.Host() + "/a:1"
@@ -59,15 +59,15 @@ func TestFilesystems(t *testing.T) {
 			tar := filepath.Join(dir, s.Host(), "a/tags/1/image.tar")
 			before := readBytes(t, dir)
 			bash(t, "cmp "+tar+" "+disk+"/want.tar; cp "+tar+" "+disk+"/copy.tar; cmp "+tar+" "+disk+"/copy.tar")
-			bash(t, "cmp --ignore-initial 33000001 --bytes 5000 "+tar+" "+disk+"/want.tar")
+			bash(t, "cmp --ignore-initial 9000001 --bytes 5000 "+tar+" "+disk+"/want.tar")
 			read := readBytes(t, dir) - before
 			if passed := read < size; passed != c.shares {
 				t.Errorf("%d bytes were read out of the cache; is the kernel to read by itself: %t", read, c.shares)
 			}
 
 			// Damage in a blob is found, and mended.
-			bash(t, `blob=$(find `+disk+`/cache/blobs/sha256 -size +32770k | head -n 1)
-				chmod 600 $blob; printf x | dd of=$blob bs=1 seek=20000000 conv=notrunc status=none; chmod 400 $blob`)
+			bash(t, `blob=$(find `+disk+`/cache/blobs/sha256 -size +8194k | head -n 1)
+				chmod 600 $blob; printf x | dd of=$blob bs=1 seek=5000000 conv=notrunc status=none; chmod 400 $blob`)
 			again := background(t, disk+"/cache", "")
 			bash(t, "cmp "+filepath.Join(again, s.Host(), "a/tags/1/image.tar")+" "+disk+"/want.tar")
 			if n := s.Count(registrytest.Blob); n == 0 {
@@ -83,7 +83,7 @@ func loopMount(t *testing.T, mkfs string) string {
 	t.Helper()
 	dir := t.TempDir()
 	disk := filepath.Join(dir, "disk")
-	bash(t, "cd "+dir+"; truncate -s 1G image; "+mkfs+" image > /dev/null; mkdir disk; mount -o loop image disk")
+	bash(t, "cd "+dir+"; truncate -s 400M image; "+mkfs+" image > /dev/null; mkdir disk; mount -o loop image disk")
 	t.Cleanup(func() {
 		// It is busy while a daemon of the test ends.
 		out, err := exec.CommandContext(context.WithoutCancel(t.Context()), "umount", "-l", disk).CombinedOutput()
