@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/ocidistfs/ocidistfs/internal/distributiontest"
+	"github.com/ocidistfs/ocidistfs/internal/remains"
 	"github.com/ocidistfs/ocidistfs/registry/registrytest"
 )
 
@@ -109,7 +110,7 @@ func newBench(ctx context.Context, t *testing.T, o options) *bench {
 			t.Error(err)
 		}
 	})
-	checkRemains(ctx, t, dir)
+	remains.Check(t, dir)
 	b := &bench{options: o, dir: dir, program: filepath.Join(dir, "bin", "ocidistfs")}
 	build := exec.CommandContext(ctx, "go", "build", "-trimpath", "-ldflags", "-s -w", "-o", b.program, "../../cmd/ocidistfs")
 	build.Env = append(os.Environ(), "CGO_ENABLED=0")

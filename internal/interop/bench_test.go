@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"github.com/ocidistfs/ocidistfs/internal/distributiontest"
+	"github.com/ocidistfs/ocidistfs/internal/remains"
 )
 
 // A bench is what all loaders work with: a registry with images, and mounts of
@@ -41,7 +42,7 @@ func newBench(t *testing.T) *bench {
 		}
 	})
 	b := &bench{dir: dir}
-	checkRemains(t, dir)
+	remains.Check(t, dir, "/run/netns", "/run/containerd", "/run/docker", "/run/containers", "/run/libpod", "/var/lib")
 	program := b.build(t, "ocidistfs", "../../cmd/ocidistfs")
 	b.registry = distributiontest.Start(t, distributiontest.Open)
 	b.images = makeImages(t, b.registry, b.build(t, "line", "./testdata/line"))

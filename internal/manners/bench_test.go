@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/ocidistfs/ocidistfs/internal/distributiontest"
+	"github.com/ocidistfs/ocidistfs/internal/remains"
 )
 
 // A bench is what all settings share.
@@ -37,7 +38,7 @@ func newBench(t *testing.T) *bench {
 		}
 	})
 	b := &bench{dir: dir, program: filepath.Join(dir, "ocidistfs"), authority: newAuthority(t, dir), content: newContent(t)}
-	checkRemains(t, dir)
+	remains.Check(t, dir)
 	build := exec.CommandContext(t.Context(), "go", "build", "-o", b.program, "../../cmd/ocidistfs")
 	build.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := build.CombinedOutput(); err != nil {
