@@ -80,6 +80,10 @@ const keptAssemblies = 32
 // it. It has no name and takes no room but for what is between the blobs. Those
 // who ask for the same key get the same file, for as long as it is kept; the
 // caller closes what he gets.
+//
+// It is made beside the call, which leaves when ctx ends: a file system writes the
+// blobs to its disk before it shares their blocks, and that can take long where
+// they came just now. Whoever asks later finds what was begun.
 func (s *Store) Assembled(ctx context.Context, key string, parts []Part) (*os.File, error) {
 	if f, ok := s.assemblies.Get(key); ok {
 		if again, err := reopen(f); err == nil {
@@ -89,23 +93,72 @@ func (s *Store) Assembled(ctx context.Context, key string, parts []Part) (*os.Fi
 	if !s.Clones() {
 		return nil, ErrNotCloned
 	}
+	a, err := s.beginAssembly(key, parts)
+	if err != nil {
+		return nil, err
+	}
+	select {
+	case <-a.done:
+	case <-ctx.Done():
+		return nil, context.Cause(ctx)
+	}
+	if a.err != nil {
+		return nil, a.err
+	}
+	return reopen(a.file)
+}
+
+// An assembly is a file that is being made.
+type assembly struct {
+	done chan struct{} // closed when file or err is set
+	file *os.File      // one of Store.assemblies
+	err  error
+}
+
+// beginAssembly has a file made, unless it is being made already.
+func (s *Store) beginAssembly(key string, parts []Part) (*assembly, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		return nil, errClosed
+	}
+	if a, ok := s.assembling[key]; ok {
+		return a, nil
+	}
+	a := &assembly{done: make(chan struct{})}
+	s.assembling[key] = a
+	s.fetching.Add(1)
+	go func() {
+		defer s.fetching.Done()
+		a.err = guarded(func() (err error) {
+			a.file, err = s.assemble(parts)
+			return err
+		})
+		if a.err == nil {
+			s.assemblies.Add(key, a.file)
+		}
+		s.mu.Lock()
+		delete(s.assembling, key)
+		s.mu.Unlock()
+		close(a.done)
+	}()
+	return a, nil
+}
+
+// assemble makes a file without a name.
+func (s *Store) assemble(parts []Part) (*os.File, error) {
 	f, err := nameless(s.dir)
 	if err != nil {
 		s.noClones.Store(true)
 		return nil, fmt.Errorf("%w: %w", ErrNotCloned, err)
 	}
-	if err := Assemble(ctx, f, parts); err != nil {
+	if err := Assemble(s.life, f, parts); err != nil {
 		if errors.Is(err, errors.ErrUnsupported) {
 			s.noClones.Store(true)
 		}
 		return nil, errors.Join(err, f.Close())
 	}
-	again, err := reopen(f)
-	if err != nil {
-		return nil, errors.Join(err, f.Close())
-	}
-	s.assemblies.Add(key, f)
-	return again, nil
+	return f, nil
 }
 
 // Clones says whether the directory's file system may share blocks between

@@ -2,6 +2,7 @@ package cache
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"io"
 	"os"
@@ -11,8 +12,8 @@ import (
 )
 
 // TestAssemble makes files of literal bytes, a small blob and a large one: where
-// the file system can it shares blocks, elsewhere it says so. The tests of file
-// systems run it on both kinds, by TMPDIR.
+// the file system can it shares blocks, elsewhere it says so. TestFilesystems of
+// cmd/ocidistfs runs it on both kinds, by TMPDIR.
 func TestAssemble(t *testing.T) {
 	const size = 300_000
 	from, d := newSource(size)
@@ -56,6 +57,13 @@ func TestAssemble(t *testing.T) {
 		t.Errorf("it has %d bytes, want %d; errors %v, %v", len(got), len(want), err, readErr)
 	}
 
+	gone, leave := context.WithCancel(t.Context())
+	leave()
+	if f, err := s.Assembled(gone, "left", parts); err == nil {
+		_ = f.Close() // it was quicker
+	} else if !errors.Is(err, context.Canceled) {
+		t.Errorf("for one who leaves: error %v", err)
+	}
 	var first os.FileInfo
 	for range 2 {
 		f, err := s.Assembled(t.Context(), "a", parts)

@@ -70,6 +70,8 @@ type Store struct {
 	failed   map[contentKey]failure  // guarded by mu; of late, opened or not
 	names    map[string]string       // guarded by mu; of repositories, by directory; replaced, never changed
 	closed   bool                    // guarded by mu
+	// assembling are the files that are being made.
+	assembling map[string]*assembly // guarded by mu
 }
 
 // A contentKey has the repository, since unverified bytes of one are not shown
@@ -120,7 +122,7 @@ func Open(dir string, opts Options) (*Store, error) {
 	life, end := context.WithCancel(context.Background())
 	s := &Store{
 		dir: dir, opts: opts, life: life, end: end, assemblies: assemblies,
-		contents: map[contentKey]*content{}, failed: map[contentKey]failure{},
+		contents: map[contentKey]*content{}, failed: map[contentKey]failure{}, assembling: map[string]*assembly{},
 	}
 	s.fetching.Add(1)
 	go func() {

@@ -48,11 +48,15 @@ func (f *file) Open(ctx context.Context, flags uint32) (fusefs.FileHandle, uint3
 		// Its bytes are made anew for each open.
 		return h, fuse.FOPEN_DIRECT_IO, 0
 	}
-	backed, _ := open.(tree.Backed)
-	switch f.mount.opens.add(attr.Ino, open.Verified(), f.mount.passes && backed != nil && backed.Intact()) {
+	backing := f.backing(ctx, open)
+	mode := f.mount.opens.add(attr.Ino, open.Verified(), backing != nil)
+	if backing != nil && mode != passed {
+		_ = backing.Close() // nothing was read of it
+	}
+	switch mode {
 	case passed:
 		// Where the kernel cannot, it is as if opened first: with no pages.
-		return &passedHandle{handle: h, backed: backed}, 0, 0
+		return &passedHandle{handle: h, backing: backing}, 0, 0
 	case kept:
 		return h, fuse.FOPEN_KEEP_CACHE, 0
 	case fresh:

@@ -41,7 +41,7 @@ func newOpens() *opens { return &opens{good: map[uint64]bool{}, open: map[uint64
 
 // add takes note of one more open file and says how it is read; remove is called
 // when it is closed. verified says that all of its bytes are right, backed that
-// there may be a file to pass.
+// there is a file to pass.
 func (o *opens) add(ino uint64, verified, backed bool) openMode {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -65,35 +65,11 @@ func (o *opens) add(ino uint64, verified, backed bool) openMode {
 	if o.good[ino] {
 		return kept
 	}
-	o.keep(ino)
-	return fresh
-}
-
-// keep takes note that the pages of an inode are right from now on. o.mu is held.
-func (o *opens) keep(ino uint64) {
 	if len(o.good) >= keptInodes {
 		clear(o.good)
 	}
 	o.good[ino] = true
-}
-
-// unpassed takes note that an inode cannot be passed after all: what was to be is
-// read through the page cache.
-func (o *opens) unpassed(ino uint64) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	if h := o.open[ino]; h != nil {
-		h.cached, h.passed = true, false
-		o.keep(ino)
-	}
-}
-
-// mayPass says whether an inode has no file open through the page cache.
-func (o *opens) mayPass(ino uint64) bool {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	h := o.open[ino]
-	return h != nil && !h.cached
+	return fresh
 }
 
 // remove takes note that an open file was closed.

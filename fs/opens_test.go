@@ -31,20 +31,4 @@ func TestOpens(t *testing.T) {
 			}
 		})
 	}
-	t.Run("cannot be passed", func(t *testing.T) {
-		o := newOpens()
-		o.add(ino, true, true)
-		o.unpassed(ino)
-		if o.mayPass(ino) || o.add(ino, true, true) == passed {
-			t.Error("it is passed all the same")
-		}
-		o.remove(ino)
-		o.remove(ino)
-		if len(o.open) != 0 {
-			t.Errorf("%d inodes are open", len(o.open))
-		}
-		if o.add(ino, true, true) != passed {
-			t.Error("it is not passed later")
-		}
-	})
 }

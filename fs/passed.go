@@ -3,19 +3,41 @@ package fs
 import (
 	"context"
 	"syscall"
+	"time"
 
 	fusefs "github.com/hanwen/go-fuse/v2/fs"
 
 	"github.com/ocidistfs/ocidistfs/fs/tree"
 )
 
+// backingLimit is how long an open waits for a file that the kernel could read by
+// itself. It is made in milliseconds, unless the disk has not got the blobs yet:
+// then this open goes without, and a later one finds it.
+const backingLimit = 100 * time.Millisecond
+
+// backing returns a file with the same bytes as open, or nil where there is none
+// now.
+func (f *file) backing(ctx context.Context, open tree.OpenFile) tree.BackingFile {
+	backed, ok := open.(tree.Backed)
+	if !ok || !f.mount.passes || !backed.Intact() {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, backingLimit)
+	defer cancel()
+	backing, err := backed.Backing(ctx)
+	if err != nil {
+		f.mount.opts.Logger.Debug("not passed through", "path", f.Path(nil), "error", err)
+		return nil
+	}
+	return backing
+}
+
 // A passedHandle is an open file that the kernel reads by itself, out of another
 // file with the same bytes. Where that cannot be, its reads come here, as those
 // of others do.
 type passedHandle struct {
 	*handle
-	backed  tree.Backed
-	backing tree.BackingFile // set by PassthroughFd, which is called once and before Release
+	backing tree.BackingFile
 }
 
 var (
@@ -24,27 +46,11 @@ var (
 	_ fusefs.FilePassthroughFder = (*passedHandle)(nil)
 )
 
-// PassthroughFd makes the file. It is called where no other open file of the
-// inode is passed; else that one's is used.
-func (h *passedHandle) PassthroughFd() (int, bool) {
-	opens := h.file.mount.opens
-	if !opens.mayPass(h.ino) {
-		return 0, false
-	}
-	ctx, cancel := context.WithTimeout(context.Background(), h.file.mount.opts.OpTimeout)
-	defer cancel()
-	var err error
-	if h.backing, err = h.backed.Backing(ctx); err != nil {
-		h.file.mount.opts.Logger.Debug("not passed through", "path", h.file.Path(nil), "error", err)
-		opens.unpassed(h.ino)
-		return 0, false
-	}
-	return int(h.backing.Fd()), true
-}
+// PassthroughFd is called with a lock held that every open takes. Where another
+// open file of the inode is passed, that one's is used.
+func (h *passedHandle) PassthroughFd() (int, bool) { return int(h.backing.Fd()), true }
 
 func (h *passedHandle) Release(ctx context.Context) syscall.Errno {
-	if h.backing != nil {
-		_ = h.backing.Close() // it has no name, and the kernel its own reference
-	}
+	_ = h.backing.Close() // it has no name, and the kernel its own reference
 	return h.handle.Release(ctx)
 }

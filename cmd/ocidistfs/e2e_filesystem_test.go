@@ -5,9 +5,11 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/ocidistfs/ocidistfs/registry/registrytest"
@@ -37,6 +39,11 @@ func TestFilesystems(t *testing.T) {
 				t.Skip(err)
 			}
 			disk := loopMount(t, c.mkfs)
+			cacheTests := exec.CommandContext(t.Context(), "go", "test", "-count=1", "-timeout", "2m", "-run", "TestAssemble|TestIntact", "-v", "../../cache")
+			cacheTests.Env = append(os.Environ(), "CGO_ENABLED=0", "TMPDIR="+disk)
+			if out, err := cacheTests.CombinedOutput(); err != nil || !strings.Contains(string(out), fmt.Sprintf("blocks are shared: %t", c.shares)) {
+				t.Errorf("the cache's own tests, there: %v\n%s", err, out)
+			}
 			s := registrytest.Start(t, registrytest.Options{})
 			const size = 8 << 20
 			image := registrytest.Image(t, registrytest.ImageSpec{Layers: []int64{100_000, size, 1000, size + 4097}})

@@ -55,12 +55,15 @@ func (o *OpenArchive) Verified() bool {
 // Intact says that all blobs are so on disk that [OpenArchive.Backing] may give
 // them away.
 func (o *OpenArchive) Intact() bool {
+	if !o.store.Clones() {
+		return false
+	}
 	for _, blob := range o.blobs {
 		if !blob.Intact() {
 			return false
 		}
 	}
-	return o.store.Clones()
+	return true
 }
 
 // Backing is the archive as a file: its layers share their blocks with the

@@ -75,8 +75,9 @@ type Backed interface {
 	OpenFile
 	// Intact says that there is one, as far as is known without making it.
 	Intact() bool
-	// Backing returns it, by whatever name or none; the caller closes it. The error
-	// is [cache.ErrNotCloned] where there can be none after all.
+	// Backing returns it, by whatever name or none; the caller closes it. It waits
+	// for it as long as ctx does. The error is [cache.ErrNotCloned] where there can
+	// be none after all.
 	Backing(ctx context.Context) (BackingFile, error)
 }
 
