@@ -10,8 +10,8 @@ import (
 const (
 	// sequentialAfter is how many bytes in a row make a reader sequential: tar(1)
 	// listing an archive reads two or three records of 10 KiB around each header
-	// and must not start a download of the layer behind it; cat(1) reads 128 KiB
-	// at a time.
+	// and must not start a download of the layer behind it; cat(1) reads as much
+	// as st_blksize says.
 	sequentialAfter = 256 << 10
 	// windowGrowth is how many times what has been read in a row is fetched ahead:
 	// one who stops early has fetched no more than three times what he read, and

@@ -4,11 +4,13 @@ import (
 	"context"
 	"os"
 	"path/filepath"
+	"syscall"
 	"testing"
 )
 
 const (
-	again    = ", again" // by the same mount, after all was read once
+	again    = ", again"         // by the same mount, after all was read once
+	fromDisk = ", from the disk" // after the kernel has dropped what it had of any file
 	cpFile   = "cp of the file"
 	catFile  = "cat of the file"
 	copyFile = "cp --reflink=never"
@@ -23,7 +25,7 @@ func warmComparisons() []comparison {
 	all := []comparison{{
 		name: "warm-disk",
 		sides: func(ctx context.Context, t *testing.T, b *bench) []side {
-			return b.warm(ctx, t, b.scratch(t, b.dir)).cpSides()
+			return b.warm(ctx, t, b.scratch(t, b.dir)).cpSides("cp --reflink=never")
 		},
 		results: []result{
 			{"warm, a new mount", cpTar, cpFile, "≤ 1.05"},
@@ -39,9 +41,10 @@ func warmComparisons() []comparison {
 			name: "warm-" + kind, needs: mkfs[kind][:1], root: true,
 			sides: func(ctx context.Context, t *testing.T, b *bench) []side {
 				w := b.warm(ctx, t, b.filesystem(ctx, t, kind, b.room()))
-				return append(w.catSides(), w.pullSides()...)
+				return append(append(w.catSides(), w.diskSides()...), w.pullSides()...)
 			},
 			results: []result{
+				{"warm, " + kind + ", after a reboot", catTar + fromDisk, catFile + fromDisk, cat},
 				{"warm, " + kind + ", a new mount", catTar, catFile, cat},
 				{"warm, " + kind + ", read before", catTar + again, catFile, cat},
 				{"warm, " + kind, pull, copyFile, pulled},
@@ -49,6 +52,17 @@ func warmComparisons() []comparison {
 		})
 	}
 	return append(all, comparison{
+		name: "warm-other", needs: mkfs["xfs"][:1], root: true,
+		sides: func(ctx context.Context, t *testing.T, b *bench) []side {
+			w := b.warm(ctx, t, b.filesystem(ctx, t, "xfs", b.room()))
+			w.to = b.dir
+			return w.cpSides("cp")
+		},
+		results: []result{
+			{"warm, from xfs to another disk, a new mount", cpTar, cpFile, "≤ 1.05"},
+			{"warm, from xfs to another disk, read before", cpTar + again, cpFile, "≤ 1.05"},
+		},
+	}, comparison{
 		name: "warm-user", needs: []string{"fusermount3"}, root: true,
 		sides: func(ctx context.Context, t *testing.T, b *bench) []side {
 			openDevice(t)
@@ -69,13 +83,14 @@ func warmComparisons() []comparison {
 type warm struct {
 	*bench
 	dir, cache, file string
+	to               string  // the directory that is written to
 	user             *uint32 // who mounts and reads
 }
 
 // warm fills a cache in a directory.
 func (b *bench) warm(ctx context.Context, t *testing.T, dir string) *warm {
 	t.Helper()
-	w := &warm{bench: b, dir: dir, cache: homeIn(t, dir, "cache"), file: filepath.Join(dir, "image.tar")}
+	w := &warm{bench: b, dir: dir, to: dir, cache: homeIn(t, dir, "cache"), file: filepath.Join(dir, "image.tar")}
 	m := b.mount(ctx, t, w.cache)
 	command{home: dir, args: []string{"cp", w.tar(m), w.file}}.must(ctx, t)
 	m.stop(t)
@@ -87,18 +102,30 @@ func (w *warm) tar(m *mounted) string {
 	return filepath.Join(m.tag(w.loopback.host, bigRepository, bigTag), "image.tar")
 }
 
+// A state is what the kernel has of the files before a run.
+type state int
+
+const (
+	newMount   state = iota // those of the cache and the file to compare with
+	readBefore              // also image.tar
+	dropped                 // nothing
+)
+
 // ours runs a script on image.tar of a new mount, and on a file to write to.
-func (w *warm) ours(name, script string, readBefore, check bool) side {
+func (w *warm) ours(name, script string, before state, check bool) side {
 	return side{name, func(ctx context.Context, t *testing.T) sample {
-		out := filepath.Join(w.scratch(t, w.dir), "out.tar")
+		out := filepath.Join(w.scratch(t, w.to), "out.tar")
 		m := w.mountAs(ctx, t, w.user, w.userHome(t), w.cache)
 		read := func(script string) command {
 			c := sh(w.dir, script, w.tar(m), out)
 			c.user = w.user
 			return c
 		}
-		if readBefore {
+		switch before {
+		case readBefore:
 			read(`cat "$1" >/dev/null`).must(ctx, t)
+		case dropped:
+			dropCaches(t)
 		}
 		s := w.measure(ctx, t, w.loopback, m, read(script))
 		if check {
@@ -109,24 +136,42 @@ func (w *warm) ours(name, script string, readBefore, check bool) side {
 }
 
 // theirs does the same with the file.
-func (w *warm) theirs(name, script string) side {
+func (w *warm) theirs(name, script string, before state) side {
 	return side{name, func(ctx context.Context, t *testing.T) sample {
-		out := filepath.Join(w.scratch(t, w.dir), "out.tar")
+		out := filepath.Join(w.scratch(t, w.to), "out.tar")
 		readFile(t, w.file)
+		if before == dropped {
+			dropCaches(t)
+		}
 		c := sh(w.dir, script, w.file, out)
 		c.user = w.user
 		return w.measure(ctx, t, w.loopback, nil, c)
 	}}
 }
 
-func (w *warm) cpSides() []side {
-	const cp = `exec cp "$1" "$2"`
-	return []side{w.ours(cpTar, cp, false, true), w.ours(cpTar+again, cp, true, true), w.theirs(cpFile, `exec cp --reflink=never "$1" "$2"`)}
+// cpSides takes the command that copies the file.
+func (w *warm) cpSides(cp string) []side {
+	const ours = `exec cp "$1" "$2"`
+	return []side{
+		w.ours(cpTar, ours, newMount, true), w.ours(cpTar+again, ours, readBefore, true),
+		w.theirs(cpFile, "exec "+cp+` "$1" "$2"`, readBefore),
+	}
 }
 
+const catScript = `exec cat "$1" >/dev/null`
+
 func (w *warm) catSides() []side {
-	const cat = `exec cat "$1" >/dev/null`
-	return []side{w.ours(catTar, cat, false, false), w.ours(catTar+again, cat, true, false), w.theirs(catFile, cat)}
+	return []side{
+		w.ours(catTar, catScript, newMount, false), w.ours(catTar+again, catScript, readBefore, false),
+		w.theirs(catFile, catScript, readBefore),
+	}
+}
+
+func (w *warm) diskSides() []side {
+	return []side{
+		w.ours(catTar+fromDisk, catScript, dropped, false),
+		w.theirs(catFile+fromDisk, catScript, dropped),
+	}
 }
 
 func (w *warm) pullSides() []side {
@@ -137,7 +182,7 @@ func (w *warm) pullSides() []side {
 			checkArchive(t, out)
 			return s
 		}},
-		w.theirs(copyFile, `exec cp --reflink=never "$1" "$2"`),
+		w.theirs(copyFile, `exec cp --reflink=never "$1" "$2"`, readBefore),
 	}
 }
 
@@ -154,6 +199,15 @@ func (w *warm) userHome(t *testing.T) string {
 		}
 	}
 	return home
+}
+
+// dropCaches makes the kernel forget what it has read, of all files.
+func dropCaches(t *testing.T) {
+	t.Helper()
+	syscall.Sync() // what is not on the disk yet stays
+	if err := os.WriteFile("/proc/sys/vm/drop_caches", []byte("3"), 0); err != nil {
+		t.Fatal(err)
+	}
 }
 
 // openDevice lets users open /dev/fuse, as udev does, where it is root's alone,
