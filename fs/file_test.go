@@ -35,8 +35,24 @@ func TestReadAnywhere(t *testing.T) {
 // reader whole, however often it is read."
 func TestFlippedByte(t *testing.T) {
 	m := mountRegistry(t, Options{})
-	m.registry.Push(t, "a", "1", registrytest.Image(t, registrytest.ImageSpec{Layers: []int64{2 << 20}}))
-	m.registry.Break(registrytest.Only(registrytest.Blob, registrytest.FlipAt(10)))
+	image := registrytest.Image(t, registrytest.ImageSpec{Layers: []int64{2 << 20}})
+	m.registry.Push(t, "a", "1", image)
+	layers, err := image.Layers()
+	if err != nil {
+		t.Fatal(err)
+	}
+	layer, err := layers[0].Digest()
+	if err != nil {
+		t.Fatal(err)
+	}
+	flip := registrytest.FlipAt(10)
+	m.registry.Break(func(w http.ResponseWriter, r *http.Request, req registrytest.Request, next http.HandlerFunc) {
+		if strings.HasSuffix(r.URL.Path, layer.String()) {
+			flip(w, r, req, next)
+			return
+		}
+		next(w, r)
+	})
 	path := m.repository("a") + "/tags/1/image.tar"
 	size, err := strconv.ParseInt(strings.TrimSpace(run(t, "stat", "-c", "%s", path)), 10, 64)
 	if err != nil {
