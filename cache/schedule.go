@@ -14,7 +14,7 @@ const (
 func (c *content) prefetch(s span, ready func()) (run span, started bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.form == nil || c.form.whole || c.sealing || c.poison != nil || c.failure.stands(c.store.opts.Now()) {
+	if c.form == nil || c.form.whole || c.sealing || c.poison != nil || c.failure.failing() {
 		return span{}, false
 	}
 	run, ok := c.nextRun(s)
@@ -113,8 +113,12 @@ func (c *content) finish(d *download, err error) {
 	c.downloads = slices.DeleteFunc(c.downloads, func(other *download) bool { return other == d })
 	// What was only wanted ahead fails for nobody: who needs it asks for it again,
 	// and that decides.
-	if err != nil && d.ready == nil {
+	switch {
+	case err == nil:
+	case d.ready == nil:
 		c.fail(err)
+	default:
+		c.failAhead(err)
 	}
 	c.wake()
 }

@@ -72,6 +72,15 @@ func TestPrefetchDoesNotStorm(t *testing.T) {
 	now := time.Now()
 	s := openStoreWith(t, t.TempDir(), Options{Now: func() time.Time { return now }})
 	r := openBlob(t, s, d, 1<<20, from)
+	for range 100 { // who asks ahead and leaves
+		failed := make(chan struct{})
+		if _, started := r.Prefetch(0, 1<<20, func() { close(failed) }); started {
+			<-failed
+		}
+	}
+	if requests, _ := from.counts(); requests > 1 {
+		t.Errorf("%d requests ahead within the time a failure is remembered", requests)
+	}
 	for range 100 {
 		prefetch(r, 0, 1<<20)
 		if _, err := r.ReadAt(t.Context(), make([]byte, 1), 0); err == nil {

@@ -44,7 +44,7 @@ type Fetcher interface {
 type Options struct {
 	Now    func() time.Time // nil is time.Now
 	Logger *slog.Logger     // nil discards
-	// ErrorTTL is how long a failed download answers for the next; 0 is a second.
+	// ErrorTTL is how long a failed download answers for the next; 0 is two seconds.
 	ErrorTTL time.Duration
 }
 
@@ -105,7 +105,7 @@ func Open(dir string, opts Options) (*Store, error) {
 		opts.Logger = slog.New(slog.DiscardHandler)
 	}
 	if opts.ErrorTTL == 0 {
-		opts.ErrorTTL = time.Second
+		opts.ErrorTTL = 2 * time.Second
 	}
 	// The process may change its directory later.
 	dir, err := filepath.Abs(dir)

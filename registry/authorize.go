@@ -51,7 +51,7 @@ func (r *Repository) authorize(ctx context.Context, challenge *transport.Challen
 		return "", false, err
 	}
 	scope := r.parsed.Scope(transport.PullScope)
-	token, err := transport.Exchange(ctx, at, authn.FromConfig(config), brief{r.client.wire}, []string{scope}, challenge)
+	token, err := transport.Exchange(ctx, at, authn.FromConfig(config), noting{r.client.brief}, []string{scope}, challenge)
 	if err != nil {
 		return "", false, tokenError(err)
 	}

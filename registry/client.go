@@ -8,9 +8,11 @@
 package registry
 
 import (
+	"context"
 	"crypto/x509"
 	"fmt"
 	"log/slog"
+	"net"
 	"net/http"
 	"net/url"
 	"sync"
@@ -46,18 +48,30 @@ type Options struct {
 	Insecure  []string
 	UserAgent string
 	Logger    *slog.Logger // nil discards
+	// Dial connects to a host or to the proxy; nil is over the network.
+	Dial func(ctx context.Context, network, address string) (net.Conn, error)
 	// ReadTimeout is how long nothing may come, of a header or of a body; 0 is
-	// 30 seconds. What is no blob may take four times as long in all.
+	// 30 seconds. What is no blob may take four times as long in all, and of a blob
+	// some bytes have to come in that time.
 	ReadTimeout time.Duration
+	// Retries is how often a request is repeated when a connection breaks or the
+	// host says that it fails just now; 0 is 3 times, and less than that never.
+	Retries int
+	// MaxWait is how long a request whose context has no deadline waits for a host
+	// that wants to be left alone (Retry-After); 0 is 30 seconds. One with a deadline
+	// waits where that comes later.
+	MaxWait time.Duration
 }
 
 // A Client talks to any number of registries. It is safe for concurrent use.
 type Client struct {
-	opts  Options      // set once by NewClient
-	wire  *wire        // set once by NewClient
-	count *counters    // set once by NewClient
-	http  *http.Client // set once by NewClient; for URLRange
-	warn  sync.Map     // host → nothing: whose credentials failed
+	opts Options // set once by NewClient
+	wire *wire   // set once by NewClient
+	// steady is over the wire, and brief the same for what is of no length.
+	steady, brief *steady      // set once by NewClient
+	count         *counters    // set once by NewClient
+	http          *http.Client // set once by NewClient; for URLRange
+	warn          sync.Map     // host → nothing: whose credentials failed
 
 	mu           sync.Mutex
 	hosts        map[string]*host       // guarded by mu; by canonical name
@@ -79,6 +93,12 @@ func NewClient(opts Options) *Client {
 	if opts.ReadTimeout == 0 {
 		opts.ReadTimeout = 30 * time.Second
 	}
+	if opts.Retries == 0 {
+		opts.Retries = DefaultRetries
+	}
+	if opts.MaxWait == 0 {
+		opts.MaxWait = 30 * time.Second
+	}
 	if opts.UserAgent == "" {
 		opts.UserAgent = "ocidistfs"
 	}
@@ -92,7 +112,9 @@ func NewClient(opts Options) *Client {
 		repositories: map[string]*Repository{},
 	}
 	c.wire = newWire(opts, c.count)
-	c.http = &http.Client{Transport: c.wire}
+	c.steady = &steady{inner: c.wire, upstreams: newUpstreams(opts.Logger), retries: opts.Retries, maxWait: opts.MaxWait}
+	c.brief = &steady{inner: brief{c.wire}, upstreams: c.steady.upstreams, retries: opts.Retries, maxWait: opts.MaxWait}
+	c.http = &http.Client{Transport: c.steady}
 	return c
 }
 

@@ -10,11 +10,15 @@ import (
 	"github.com/ocidistfs/ocidistfs/registry/registrytest"
 )
 
-// clientOf returns a client without credentials of its own.
+// clientOf returns a client without credentials of its own. It repeats nothing,
+// unless told to: most tests are about what one request does.
 func clientOf(t testing.TB, opts Options) *Client {
 	t.Helper()
 	if opts.Keychain == nil {
 		opts.Keychain = Anonymous()
+	}
+	if opts.Retries == 0 {
+		opts.Retries = -1
 	}
 	c := NewClient(opts)
 	t.Cleanup(c.Close)

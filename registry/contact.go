@@ -11,7 +11,7 @@ const (
 	// contactLimit ends a first contact that hangs; it belongs to no caller.
 	contactLimit = 60 * time.Second
 	// contactRemembered is how long a failed one answers for the next.
-	contactRemembered = time.Second
+	contactRemembered = 2 * time.Second
 )
 
 // contact is something that is learned once, by whoever asks first, for all.

@@ -49,9 +49,20 @@ type Error struct {
 	// they are: "with …" or "without credentials", and why there are none. It is not
 	// in the error's text, for those who tell it in words of their own.
 	Asked string
+	// Details are what is another each time: by which number the registry finds the
+	// request, for how long it wants to be left alone. They are in the error's text, in
+	// brackets at its end; "" is none.
+	Details string
 }
 
-func (e *Error) Error() string { return fmt.Sprintf("%s %s: %v", e.Op, e.Ref, e.Err) }
+func (e *Error) Error() string {
+	text := fmt.Sprintf("%s %s: %v", e.Op, e.Ref, e.Err)
+	if e.Details != "" {
+		text += " (" + e.Details + ")"
+	}
+	return text
+}
+
 func (e *Error) Unwrap() error { return e.Err }
 
 // Is makes the statuses that mean something everywhere comparable.
@@ -138,14 +149,14 @@ func answerError(op, ref string, resp *http.Response) error {
 	var messages []string
 	if json.Unmarshal(body, &document) == nil {
 		for _, d := range document.Errors {
-			messages = append(messages, said(d.Code, d.Message))
+			messages = append(messages, said(d.Code, redacted(d.Message, resp.Request)))
 		}
 	}
 	err := statusError(resp.StatusCode, messages)
 	if resp.StatusCode == http.StatusNotFound && !isOwn(resp) {
-		return &Error{Op: op, Ref: ref, Err: fmt.Errorf("%w: redirected to %s: %w", ErrProtocol, resp.Request.URL.Host, err)}
+		return &Error{Op: op, Ref: ref, Err: fmt.Errorf("%w: redirected to %s: %w", ErrProtocol, resp.Request.URL.Host, err), Details: details(resp)}
 	}
-	return &Error{Op: op, Ref: ref, Status: resp.StatusCode, Err: err}
+	return &Error{Op: op, Ref: ref, Status: resp.StatusCode, Err: err, Details: details(resp)}
 }
 
 // said is one error of the registry, fit for a line of a log.

@@ -61,7 +61,7 @@ func (r *Repository) Resolve(ctx context.Context, ref string) (Descriptor, error
 		if asked, e := ParseDigest(ref); e == nil && err == nil && d != asked {
 			return Descriptor{}, wrap(op, r.at(ref), fmt.Errorf("%w: it is %s", ErrMismatch, d))
 		}
-		if err == nil && resp.ContentLength > 0 {
+		if err == nil && resp.ContentLength > 0 && resp.Header.Get("Content-Encoding") == "" {
 			return Descriptor{MediaType: mediaType(resp.Header, nil), Size: resp.ContentLength, Digest: d}, nil
 		}
 	case http.StatusMethodNotAllowed, http.StatusNotImplemented:

@@ -2,10 +2,16 @@ package registry
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"io"
 	"sync/atomic"
 	"time"
 )
+
+// leastBytes is how many bytes have to come in the time that is waited for one: a
+// sender of one byte now and then holds nobody for ever.
+const leastBytes = 1 << 10
 
 // patientBody is an answer's body that waits a bounded time for each byte, and
 // for some answers a bounded time for all of them. It is read by one goroutine
@@ -18,6 +24,9 @@ type patientBody struct {
 	stalled  atomic.Bool
 	cancel   context.CancelCauseFunc // ends the request
 	received func(int)
+
+	waited time.Duration // by Reads, for the last so many bytes
+	came   int
 }
 
 // newPatientBody waits limit for each byte and whole, where it is not 0, for the
@@ -38,13 +47,26 @@ func newPatientBody(body io.ReadCloser, limit, whole time.Duration, cancel conte
 }
 
 func (b *patientBody) Read(p []byte) (int, error) {
+	begun := time.Now()
 	b.timer.Reset(b.limit)
 	n, err := b.body.Read(p)
 	b.timer.Stop()
 	b.received(n)
+	b.waited += time.Since(begun)
+	if b.came += n; b.waited >= b.limit {
+		if err == nil && b.came < leastBytes {
+			b.stalled.Store(true)
+			b.cancel(ErrStalled)
+			return n, ErrStalled
+		}
+		b.waited, b.came = 0, 0
+	}
 	if err != nil && err != io.EOF && b.stalled.Load() {
 		// The transport may say that the request was cancelled: it was, by us.
 		err = ErrStalled
+	} else if err != nil && isTransient(err) && !errors.Is(err, io.EOF) && !errors.Is(err, io.ErrUnexpectedEOF) {
+		// How a connection broke makes no difference to who goes on where it did.
+		err = fmt.Errorf("%w: %w", io.ErrUnexpectedEOF, err)
 	}
 	return n, err
 }

@@ -199,7 +199,7 @@ func TestRedirectToLogin(t *testing.T) {
 	}
 	s.Forget()
 	manifests(t, 1, r)
-	if asked(s) != "manifest by bearer" || asked(cdn) != "other" {
+	if asked(s) != "manifest by bearer" || asked(cdn) != "other, other" {
 		t.Errorf("asked for %s; at the other host for %s", asked(s), asked(cdn))
 	}
 }

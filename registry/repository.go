@@ -1,6 +1,7 @@
 package registry
 
 import (
+	"compress/gzip"
 	"context"
 	"fmt"
 	"io"
@@ -48,9 +49,11 @@ type question struct {
 }
 
 // do sends one request; with a token that has expired, it does so once more with
-// a new one.
+// a new one, and once more when a redirect led to an address that is not good any
+// more. Below it, steady repeats what a connection or the host failed.
 func (r *Repository) do(ctx context.Context, op, ref string, q question) (*http.Response, error) {
 	begun := time.Now()
+	renewed := false
 	for {
 		s, err := r.session(ctx)
 		if err != nil {
@@ -59,6 +62,11 @@ func (r *Repository) do(ctx context.Context, op, ref string, q question) (*http.
 		resp, err := s.send(ctx, q)
 		if err != nil {
 			return nil, wrap(op, ref, sendError(ctx, err))
+		}
+		if isOutOfDate(resp) && !renewed {
+			renewed = true
+			closeBody(resp)
+			continue
 		}
 		if resp.StatusCode != http.StatusUnauthorized || !isOwn(resp) {
 			return resp, nil
@@ -71,6 +79,12 @@ func (r *Repository) do(ctx context.Context, op, ref string, q question) (*http.
 		}
 		closeBody(resp)
 	}
+}
+
+// isOutOfDate says whether a store of blobs refused an address that the registry
+// signed: it may have been kept by a proxy until it expired.
+func isOutOfDate(resp *http.Response) bool {
+	return (resp.StatusCode == http.StatusUnauthorized || resp.StatusCode == http.StatusForbidden) && !isOwn(resp)
 }
 
 func (s *session) send(ctx context.Context, q question) (*http.Response, error) {
@@ -92,12 +106,25 @@ func (s *session) send(ctx context.Context, q question) (*http.Response, error) 
 }
 
 // readLimited reads a body to its end, and is [ErrTooLarge] where that is beyond
-// limit.
+// limit. Nobody is asked to compress, but some do; what they say of the length is
+// then not that of the bytes.
 func readLimited(resp *http.Response, limit int64) ([]byte, error) {
 	if resp.ContentLength > limit {
 		return nil, fmt.Errorf("%w: %d bytes", ErrTooLarge, resp.ContentLength)
 	}
-	b, err := io.ReadAll(io.LimitReader(resp.Body, limit+1))
+	body := io.Reader(resp.Body)
+	switch coding := strings.ToLower(resp.Header.Get("Content-Encoding")); coding {
+	case "", "identity":
+	case "gzip", "x-gzip":
+		zipped, err := gzip.NewReader(body)
+		if err != nil {
+			return nil, fmt.Errorf("%w: gzip: %w", ErrProtocol, err)
+		}
+		body, resp.ContentLength = zipped, -1
+	default:
+		return nil, fmt.Errorf("%w: Content-Encoding %.80q", ErrProtocol, coding)
+	}
+	b, err := io.ReadAll(io.LimitReader(body, limit+1))
 	if err != nil {
 		return nil, err
 	}

@@ -33,14 +33,20 @@ type session struct {
 func (r *Repository) session(ctx context.Context) (*session, error) {
 	return r.contact.get(ctx, func(ctx context.Context) (*session, error) {
 		challenge, err := r.host.contact.get(ctx, func(ctx context.Context) (*transport.Challenge, error) {
-			return transport.Ping(ctx, r.host.registry, brief{r.client.wire})
+			ctx, tell := withDetails(ctx)
+			challenge, err := transport.Ping(ctx, r.host.registry, noting{r.client.brief})
+			if err != nil {
+				return nil, tell(contactError("contact", r.host.name, err))
+			}
+			return challenge, nil
 		})
 		if err != nil {
 			return nil, contactError("contact", r.host.name, err)
 		}
+		ctx, tell := withDetails(ctx)
 		header, expires, err := r.authorize(ctx, challenge)
 		if err != nil {
-			return nil, contactError("authenticate to", r.name, err)
+			return nil, tell(contactError("authenticate to", r.name, err))
 		}
 		base := &url.URL{Scheme: "https", Host: r.host.registry.RegistryStr()}
 		if challenge.Insecure {
@@ -48,7 +54,7 @@ func (r *Repository) session(ctx context.Context) (*session, error) {
 		}
 		return &session{
 			base:      base.String(),
-			client:    &http.Client{Transport: &authorized{r.client.wire, base, header}},
+			client:    &http.Client{Transport: &authorized{r.client.steady, base, header}},
 			challenge: challenge,
 			expires:   expires,
 			since:     time.Now(),

@@ -58,12 +58,15 @@ func newTransport(opts Options, http2, unverified bool) *http.Transport {
 		TLSHandshakeTimeout:    10 * time.Second,
 		ResponseHeaderTimeout:  opts.ReadTimeout,
 		IdleConnTimeout:        90 * time.Second,
-		MaxIdleConnsPerHost:    32,
-		MaxConnsPerHost:        32,
+		MaxIdleConnsPerHost:    requestsPerHost,
+		MaxConnsPerHost:        requestsPerHost,
 		MaxResponseHeaderBytes: 1 << 20,
 		// What is hashed must be what is sent.
 		DisableCompression: true,
 		Protocols:          new(http.Protocols),
+	}
+	if opts.Dial != nil {
+		t.DialContext = opts.Dial
 	}
 	t.Protocols.SetHTTP1(true)
 	t.Protocols.SetHTTP2(http2)

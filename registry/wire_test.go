@@ -178,13 +178,13 @@ func TestDocumentTrickles(t *testing.T) {
 // A blob takes as long as it takes.
 func TestBlobIsSlow(t *testing.T) {
 	s := registrytest.Start(t, registrytest.Options{})
-	content := someBytes(3000)
+	content := someBytes(9000)
 	d := s.PutBlob("a", content)
 	const patience = 200 * time.Millisecond
 	r := repositoryOf(t, clientOf(t, Options{ReadTimeout: patience}), s.Host()+"/a")
-	s.Break(registrytest.Only(registrytest.Blob, s.Trickle(100, 30*time.Millisecond)))
+	s.Break(registrytest.Only(registrytest.Blob, s.Trickle(300, 30*time.Millisecond)))
 	begun := time.Now()
-	if b, _, err := get(t, r, d, 0, 3000); err != nil || !bytes.Equal(b, content) {
+	if b, _, err := get(t, r, d, 0, 9000); err != nil || !bytes.Equal(b, content) {
 		t.Errorf("%d bytes, %v", len(b), err)
 	}
 	if took := time.Since(begun); took < documentPatience*patience {

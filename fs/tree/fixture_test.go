@@ -45,7 +45,7 @@ func newFixture(t testing.TB, opts registrytest.Options) *fixture {
 	if f.store, err = cache.Open(f.dir, cache.Options{Now: f.clock}); err != nil {
 		t.Fatal(err)
 	}
-	f.client = registry.NewClient(registry.Options{Keychain: authn.NewMultiKeychain()})
+	f.client = registry.NewClient(registry.Options{Keychain: authn.NewMultiKeychain(), Retries: -1})
 	f.tree = f.newTree("linux/amd64")
 	t.Cleanup(func() {
 		f.tree.Close()

@@ -23,7 +23,7 @@ const (
 	absentFor = 5 * time.Second
 	// failedFor is how long a failure answers for the next request: a storm of
 	// lookups must not become a storm of requests.
-	failedFor = time.Second
+	failedFor = 2 * time.Second
 	// rememberedFailures bounds how many of either are remembered. One that is
 	// forgotten costs a request.
 	rememberedFailures = 4096

@@ -111,7 +111,7 @@ func TestFlights(t *testing.T) {
 				time.Sleep(failedFor / 5)
 			}
 			if asked != 4 {
-				t.Errorf("asked %d times in four seconds", asked)
+				t.Errorf("asked %d times, want one in failedFor", asked)
 			}
 			tree.Close()
 		})

@@ -12,6 +12,7 @@ import (
 	"fmt"
 	"io"
 	"log"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -39,6 +40,8 @@ type Options struct {
 	IdentityToken string
 	// PageSize is how many tags a page has at most; 0 is as many as are asked for.
 	PageSize int
+	// Listener is where it is reached; nil is a port on loopback.
+	Listener net.Listener
 }
 
 // A Server is a registry. It ends with its test. It is safe for concurrent use.
@@ -63,6 +66,10 @@ func Start(t testing.TB, opts Options) *Server {
 		repositories: map[string]*repository{}, tokens: map[string][]string{},
 	}
 	s.http = httptest.NewUnstartedServer(http.HandlerFunc(s.logged))
+	if opts.Listener != nil {
+		_ = s.http.Listener.Close() // nobody knows of it
+		s.http.Listener = opts.Listener
+	}
 	s.http.EnableHTTP2 = opts.HTTP2
 	s.http.Config.ErrorLog = log.New(io.Discard, "", 0) // clients that do not trust it are no news
 	if opts.TLS {

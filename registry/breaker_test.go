@@ -1,0 +1,123 @@
+package registry
+
+import (
+	"errors"
+	iofs "io/fs"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/ocidistfs/ocidistfs/registry/registrytest"
+)
+
+// TestBreaker: "A registry that is down is asked now and then, not by everybody."
+// Requests fail at once, with the reason, and never as absence; soon after the host
+// is back it is used again.
+func TestBreaker(t *testing.T) {
+	inBubble(t, registrytest.Options{}, Options{Retries: -1}, func(b *bubble) {
+		b.server.PutManifest("a", "x", imageType, []byte("{}"))
+		r := b.repository("a")
+		manifests(b, 1, r)
+		ask := func() error { _, err := r.Manifest(b.Context(), "x"); return err }
+		b.client.wire.close() // so that each request has to connect
+		b.pipe.Refuse()
+		since := time.Now().Format(time.DateTime)
+		for range downAfter {
+			if err := ask(); !errors.Is(err, syscall.ECONNREFUSED) || errors.Is(err, ErrDown) {
+				b.Errorf("%v", err)
+			}
+			time.Sleep(10 * time.Millisecond)
+		}
+		rest := firstRest
+		dials := b.pipe.Dials()
+		time.Sleep(firstRest / 2)
+		for range 6 {
+			// All of a crowd but one are turned away, and that one only when it is time.
+			for _, want := range []int{0, 1} {
+				var all sync.WaitGroup
+				for range 50 {
+					all.Go(func() {
+						err := ask()
+						if !errors.Is(err, syscall.ECONNREFUSED) || errors.Is(err, iofs.ErrNotExist) || statusOf(err) != 0 {
+							b.Errorf("%v", err)
+						}
+						if errors.Is(err, ErrDown) && (!strings.Contains(err.Error(), "down since "+since) || !strings.Contains(err.Error(), "connection refused")) {
+							b.Errorf("%v", err)
+						}
+					})
+				}
+				all.Wait()
+				if n := b.pipe.Dials() - dials; n != want {
+					b.Errorf("%d of fifty requests were sent, want %d, %s after the last", n, want, rest)
+				}
+				dials = b.pipe.Dials()
+				if want == 0 {
+					time.Sleep(rest / 2)
+				}
+			}
+			rest = min(2*rest, maxRest)
+			time.Sleep(rest / 2)
+		}
+		b.pipe.Listen()
+		time.Sleep(maxRest)
+		manifests(b, 1, r) // the one that is let through
+		manifests(b, 50, r)
+	})
+}
+
+// A 404, a 503 or a connection that breaks is of a host that is up.
+func TestBreakerIsNotTripped(t *testing.T) {
+	for name, fault := range map[string]registrytest.Fault{
+		"not found": registrytest.Refuse(404, "MANIFEST_UNKNOWN", ""), "denied": registrytest.Refuse(403, "DENIED", ""),
+		"unavailable": registrytest.Refuse(503, "UNAVAILABLE", ""), "hangs up": hangUp,
+	} {
+		t.Run(name, func(t *testing.T) {
+			inBubble(t, registrytest.Options{}, Options{Retries: -1}, func(b *bubble) {
+				b.server.Break(registrytest.Only(registrytest.Manifest, fault))
+				r := b.repository("a")
+				for range 10 * downAfter {
+					if _, err := r.Manifest(b.Context(), "x"); err == nil || errors.Is(err, ErrDown) {
+						b.Errorf("%v", err)
+					}
+				}
+			})
+		})
+	}
+}
+
+// Of a host that does not answer, those who wait for a turn are sent away with the
+// first: they do not each find out anew.
+func TestBreakerSendsAwayWhoWaits(t *testing.T) {
+	inBubble(t, registrytest.Options{}, Options{}, func(b *bubble) {
+		b.server.PutManifest("a", "x", imageType, []byte("{}"))
+		r := b.repository("a")
+		manifests(b, 1, r)
+		b.server.Forget()
+		b.server.Break(registrytest.Only(registrytest.Manifest, b.server.Silent()))
+		begun := time.Now()
+		var all sync.WaitGroup
+		var late atomic.Int64
+		for range 10 * requestsPerHost {
+			all.Go(func() {
+				var timeout interface{ Timeout() bool }
+				if _, err := r.Manifest(b.Context(), "x"); !errors.As(err, &timeout) || !timeout.Timeout() {
+					b.Errorf("%v", err)
+				}
+				if time.Since(begun) > 31*time.Second {
+					late.Add(1)
+				}
+			})
+		}
+		all.Wait()
+		// A few get the places of the first ones before it is known.
+		if n := b.server.Count(); n > requestsPerHost+downAfter || late.Load() > downAfter {
+			b.Errorf("%d requests, and %d waited for long", n, late.Load())
+		}
+		b.server.Heal()
+		manifests(b, 1, r)
+		manifests(b, 10, r)
+	})
+}

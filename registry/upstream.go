@@ -1,0 +1,107 @@
+package registry
+
+import (
+	"context"
+	"log/slog"
+	"net/url"
+	"sync"
+	"time"
+
+	lru "github.com/hashicorp/golang-lru/v2"
+)
+
+// requestsPerHost is how many requests a host has at once, for blobs and for the
+// rest each.
+const requestsPerHost = 32
+
+// An upstream is a host as requests meet it: a registry, a mirror, a token server,
+// or what they redirect to. It is safe for concurrent use.
+type upstream struct {
+	pause            pause
+	breaker          *breaker
+	budget           budget
+	vain             *lru.Cache[string, time.Time] // what was repeated in vain, and when
+	documents, blobs chan struct{}                 // as long as there are requests
+}
+
+const (
+	// vainFor is how long nothing is repeated of what was repeated in vain: it is
+	// broken, or so is the host, and those who come next find out by one request each.
+	vainFor = 5 * time.Second
+	// rememberedVain bounds how much of that is remembered.
+	rememberedVain = 1000
+)
+
+// inVain says whether what is at a path was repeated in vain of late.
+func (u *upstream) inVain(path string, now time.Time) bool {
+	last, ok := u.vain.Get(path)
+	return ok && now.Sub(last) < vainFor
+}
+
+// slot waits until the host has few enough requests to take another. A slow host's
+// are waited for as long as ctx allows; of one that turns out to be down, who waits
+// is sent away: each in turn would find that out anew.
+func (u *upstream) slot(ctx context.Context, blob bool) (release func(), err error) {
+	slots := u.documents
+	if blob {
+		slots = u.blobs
+	}
+	release = sync.OnceFunc(func() { <-slots })
+	select {
+	case slots <- struct{}{}:
+		return release, nil
+	default:
+	}
+	select {
+	case slots <- struct{}{}:
+		return release, nil
+	case <-ctx.Done():
+		return nil, context.Cause(ctx)
+	case <-u.breaker.gone():
+		return nil, u.breaker.refusal()
+	}
+}
+
+// upstreams are all hosts that were asked, by scheme and name: what a host does
+// with TLS says nothing of the same without.
+type upstreams struct {
+	log *slog.Logger // set once
+
+	mu  sync.Mutex
+	all map[string]*upstream // guarded by mu
+}
+
+// rememberedUpstreams bounds them. When there are more, all are forgotten, and what
+// is known of them is found out anew.
+const rememberedUpstreams = 1000
+
+func newUpstreams(log *slog.Logger) *upstreams {
+	return &upstreams{log: log, all: map[string]*upstream{}}
+}
+
+func (s *upstreams) of(at *url.URL) *upstream {
+	key := at.Scheme + "://" + at.Host
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if u, ok := s.all[key]; ok {
+		return u
+	}
+	if len(s.all) >= rememberedUpstreams {
+		clear(s.all)
+	}
+	vain, err := lru.New[string, time.Time](rememberedVain)
+	if err != nil {
+		panic(err) // the only error is a size that is not positive
+	}
+	u := &upstream{
+		vain: vain,
+		pause: pause{begun: func(wait time.Duration) {
+			s.log.Warn("a host wants to be left alone", "host", at.Host, "for", wait.Round(time.Second).String())
+		}},
+		breaker:   newBreaker(at.Host),
+		documents: make(chan struct{}, requestsPerHost),
+		blobs:     make(chan struct{}, requestsPerHost),
+	}
+	s.all[key] = u
+	return u
+}
