@@ -40,6 +40,8 @@ func toErrno(err error) syscall.Errno {
 		return syscall.EINTR
 	case errors.Is(err, errTimeout):
 		return syscall.ETIMEDOUT
+	case errors.Is(err, errCrowded):
+		return syscall.EAGAIN
 	case errors.Is(err, errDenied):
 		return syscall.EACCES
 	case errors.Is(err, cache.ErrMismatch), errors.Is(err, registry.ErrMismatch):

@@ -34,6 +34,8 @@ type logEntry struct {
 	Errno string    `json:"errno"`
 	Text  string    `json:"error"`
 	Count int       `json:"count"` // of the same, of which this is the last
+
+	gist string // the text, without what is another each time
 }
 
 // NewErrorLog returns an empty log; nil is time.Now.
@@ -51,11 +53,11 @@ func (l *ErrorLog) Add(path string, err error) { l.add(path, err) }
 // not repeated: one failing cat sends several reads, and programs that try again
 // do so a thousand times a second, two of them in turns.
 func (l *ErrorLog) add(path string, err error) (news bool) {
-	e := logEntry{At: l.now(), Path: path, Errno: unix.ErrnoName(toErrno(err)), Text: oneLine(reason(err)), Count: 1}
+	e := logEntry{At: l.now(), Path: path, Errno: unix.ErrnoName(toErrno(err)), Text: oneLine(reason(err)), Count: 1, gist: oneLine(gist(err))}
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	news = true
-	same := slices.IndexFunc(l.entries, func(o logEntry) bool { return o.Path == e.Path && o.Text == e.Text })
+	same := slices.IndexFunc(l.entries, func(o logEntry) bool { return o.Path == e.Path && o.gist == e.gist })
 	switch {
 	case same >= 0:
 		news = e.At.Sub(l.entries[same].At) >= quietFor
@@ -75,6 +77,16 @@ func reason(err error) string {
 		return err.Error() + "; asked " + answered.Asked
 	}
 	return err.Error()
+}
+
+// gist is an error in words, without what is another each time.
+func gist(err error) string {
+	text := reason(err)
+	var answered *registry.Error
+	if errors.As(err, &answered) && answered.Details != "" {
+		text = strings.Replace(text, answered.Details, "", 1)
+	}
+	return text
 }
 
 // recent returns a copy of the entries.

@@ -62,3 +62,20 @@ func TestErrorLogTellsWhoAsked(t *testing.T) {
 		t.Errorf("%+v", got)
 	}
 }
+
+// An error is the same whatever number its request had.
+func TestErrorLogCountsWhatDiffersInDetails(t *testing.T) {
+	l := NewErrorLog(nil)
+	for i := range 3 {
+		failed := &registry.Error{
+			Op: "get blob", Ref: "r.io/a", Status: http.StatusServiceUnavailable, Err: errors.New("503"),
+			Details: fmt.Sprintf("X-Request-Id %d", i),
+		}
+		if news := l.add("r.io/a", fmt.Errorf("more: %w", failed)); news != (i == 0) {
+			t.Errorf("error %d is news: %t", i, news)
+		}
+	}
+	if got := l.recent(); len(got) != 1 || got[0].Count != 3 || got[0].Text != "more: get blob r.io/a: 503 (X-Request-Id 2)" {
+		t.Errorf("%+v", got)
+	}
+}

@@ -3,6 +3,7 @@ package fs
 import (
 	"context"
 	"io"
+	"strings"
 	"sync"
 	"syscall"
 
@@ -82,12 +83,14 @@ var (
 func (h *handle) Read(ctx context.Context, p []byte, off int64) (fuse.ReadResult, syscall.Errno) {
 	n := 0
 	errno := h.file.do(ctx, "", func(ctx context.Context) error {
-		var err error
-		n, err = h.open.ReadAt(ctx, p, off)
-		if err == io.EOF { //nolint:errorlint // one that wraps it is no end of the file
-			err = nil
-		}
-		return err
+		return h.file.mount.crowd.join(ctx, h.file.host, func(ctx context.Context) error {
+			var err error
+			n, err = h.open.ReadAt(ctx, p, off)
+			if err == io.EOF { //nolint:errorlint // one that wraps it is no end of the file
+				err = nil
+			}
+			return err
+		})
 	})
 	if errno == syscall.EBADMSG {
 		h.file.forget()
@@ -96,6 +99,12 @@ func (h *handle) Read(ctx context.Context, p []byte, off int64) (fuse.ReadResult
 		return nil, errno
 	}
 	return fuse.ReadResultData(p[:n]), 0
+}
+
+// host is the registry that the file is of: the first name of its path.
+func (f *file) host() string {
+	name, _, _ := strings.Cut(f.Path(nil), "/")
+	return name
 }
 
 // forget drops the file's pages from the kernel's cache. Not from within a READ:

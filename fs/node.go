@@ -18,6 +18,7 @@ type mount struct {
 	opts   Options
 	errors *ErrorLog
 	opens  *opens
+	crowd  *crowd
 	passes bool         // the kernel may be given files to read by itself
 	uid    uint32       // of the process that serves
 	absent atomic.Int64 // when the kernel was last told that a name does not exist; Unix nanoseconds

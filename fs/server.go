@@ -77,7 +77,7 @@ func Mount(mountpoint string, tree tree.Dir, opts Options) (*Server, error) {
 		opts.Errors = NewErrorLog(nil)
 	}
 	m := &mount{
-		opts: opts, errors: opts.Errors, opens: newOpens(), uid: uint32(os.Getuid()),
+		opts: opts, errors: opts.Errors, opens: newOpens(), crowd: newCrowd(), uid: uint32(os.Getuid()),
 		passes: os.Geteuid() == 0, // the kernel asks for CAP_SYS_ADMIN
 	}
 	top := root{tree, newStatusDir(m)}
