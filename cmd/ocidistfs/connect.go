@@ -13,6 +13,7 @@ import (
 	"runtime"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/alecthomas/kingpin/v2"
 
@@ -31,6 +32,9 @@ type connection struct {
 	Proxy         string
 	Insecure      hosts
 	CACert        string
+	ReadTimeout   time.Duration
+	Retries       int
+	maxWait       time.Duration // as in [registry.Options]
 }
 
 func (c *connection) flags(cmd *kingpin.CmdClause) {
@@ -42,6 +46,8 @@ func (c *connection) flags(cmd *kingpin.CmdClause) {
 	cmd.Flag("proxy", "Send every request through this proxy (http, https, socks5).").PlaceHolder("URL").StringVar(&c.Proxy)
 	cmd.Flag("insecure", "Allow plain HTTP and certificates that cannot be verified for this host (repeatable, or a list with commas).").PlaceHolder("HOST").SetValue(&c.Insecure)
 	cmd.Flag("ca-cert", "Trust the certificate authorities in this PEM file too.").PlaceHolder("FILE").StringVar(&c.CACert)
+	cmd.Flag("read-timeout", "How long to wait for a registry's next byte.").Default("30s").DurationVar(&c.ReadTimeout)
+	cmd.Flag("retries", "How often to repeat a request that a connection or the registry failed.").Default(fmt.Sprint(registry.DefaultRetries)).IntVar(&c.Retries)
 }
 
 // check says what cannot be together, and reads the password.
@@ -56,6 +62,10 @@ func (c *connection) check(ctx context.Context, in io.Reader) error {
 		return usagef("a password needs --username")
 	case c.Password != "" && c.passwordStdin:
 		return usagef("--password and --password-stdin exclude each other")
+	case c.ReadTimeout <= 0:
+		return usagef("--read-timeout has to be more than nothing")
+	case c.Retries < 0:
+		return usagef("--retries cannot be negative")
 	}
 	if c.Proxy != "" {
 		if _, err := c.proxy(); err != nil {
@@ -112,6 +122,8 @@ func (c *connection) repository(ctx context.Context, ref registry.Reference, s s
 	if err := c.check(ctx, s.in); err != nil {
 		return nil, nil, nil, err
 	}
+	// Whoever waits for a command can end it; a mount's readers have but a minute.
+	c.maxWait = registry.MaxPause
 	client, err := c.client(ref.Host, warnings(s.err))
 	if err != nil {
 		return nil, nil, nil, err
@@ -132,6 +144,12 @@ func (c *connection) client(host string, log *slog.Logger) (*registry.Client, er
 		Insecure:     c.Insecure,
 		UserAgent:    fmt.Sprintf("ocidistfs/%s (%s/%s)", versionString(), runtime.GOOS, runtime.GOARCH),
 		Logger:       log,
+		ReadTimeout:  c.ReadTimeout,
+		Retries:      c.Retries,
+		MaxWait:      c.maxWait,
+	}
+	if c.Retries == 0 {
+		opts.Retries = -1
 	}
 	if c.Proxy != "" {
 		var err error

@@ -1,11 +1,13 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"io"
 	"strings"
 	"testing"
+	"time"
 )
 
 func TestConnectionCheck(t *testing.T) {
@@ -36,9 +38,12 @@ func TestConnectionCheck(t *testing.T) {
 		{"socks", connection{Proxy: "socks5://[::1]:1080"}, "", "", fine},
 		{"no scheme", connection{Proxy: "proxy.example:3128"}, "", "", "--proxy"},
 		{"no host", connection{Proxy: "http://:3128"}, "", "", "--proxy"},
+		{"no time", connection{ReadTimeout: -time.Second}, "", "", "--read-timeout"},
+		{"negative", connection{Retries: -1}, "", "", "--retries"},
 		{"other scheme", connection{Proxy: "ftp://proxy.example"}, "", "", "--proxy"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
+			c.connection.ReadTimeout = cmp.Or(c.connection.ReadTimeout, time.Second) // the flag has a default
 			err := c.connection.check(t.Context(), strings.NewReader(c.in))
 			if c.want == fine && err != nil || c.want != fine && (err == nil || !strings.Contains(err.Error(), c.want)) {
 				t.Errorf("error %v, want %q", err, c.want)

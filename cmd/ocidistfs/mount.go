@@ -28,6 +28,7 @@ type mount struct {
 	CacheDir   string // absolute
 	TagTTL     time.Duration
 	ListTTL    time.Duration
+	OpTimeout  time.Duration
 	Platform   string
 	Registries hosts
 	AllowOther bool
@@ -57,6 +58,7 @@ func addMount(app *kingpin.Application) (string, command) {
 	m.Ahead.flags(cmd)
 	cmd.Flag("tag-ttl", "For how long a tag is not asked for again.").Default("60s").DurationVar(&m.TagTTL)
 	cmd.Flag("list-ttl", "For how long a list of tags is not asked for again.").Default("60s").DurationVar(&m.ListTTL)
+	cmd.Flag("op-timeout", "How long a system call may take.").Default("60s").DurationVar(&m.OpTimeout)
 	platformFlag(cmd, &m.Platform)
 	cmd.Flag("registry", "List this host in the root (repeatable, or a list with commas).").PlaceHolder("HOST").SetValue(&m.Registries)
 	cmd.Flag("allow-other", "Let other users look, by mode bits.").BoolVar(&m.AllowOther)
@@ -91,6 +93,9 @@ func (m *mount) check(ctx context.Context, s streams) error {
 	}
 	if m.TagTTL < 0 || m.ListTTL < 0 {
 		return usagef("--tag-ttl and --list-ttl cannot be negative")
+	}
+	if m.OpTimeout <= 0 {
+		return usagef("--op-timeout has to be more than nothing")
 	}
 	if err := m.Ahead.check(); err != nil {
 		return err
@@ -158,7 +163,7 @@ func (m *mount) serve(ctx context.Context, log *slog.Logger, ready func() error)
 	})
 	defer t.Close()
 	server, err := fs.Mount(m.Mountpoint, t.Root(), fs.Options{
-		AllowOther: m.AllowOther, UID: m.UID, GID: m.GID, Logger: log, Errors: mistakes,
+		AllowOther: m.AllowOther, UID: m.UID, GID: m.GID, OpTimeout: m.OpTimeout, Logger: log, Errors: mistakes,
 		Status: m.status(client, store, platform),
 	})
 	if err != nil {
