@@ -58,11 +58,11 @@ func demo(ctx context.Context, s streams, mountpoint string) (err error) {
 		return err
 	}
 	m := mount{
-		Connection: connection{Anonymous: true},
+		Connection: connection{Anonymous: true, ReadTimeout: 30 * time.Second},
 		Ahead:      demoAhead,
 		Mountpoint: mountpoint,
 		CacheDir:   filepath.Join(dir, "cache"),
-		TagTTL:     time.Minute, ListTTL: time.Minute,
+		TagTTL:     time.Minute, ListTTL: time.Minute, OpTimeout: time.Minute,
 		UID: uint32(os.Getuid()), GID: uint32(os.Getgid()),
 	}
 	if err := m.check(ctx, s); err != nil {
