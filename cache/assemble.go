@@ -86,7 +86,7 @@ const keptAssemblies = 32
 // they came just now. Whoever asks later finds what was begun.
 func (s *Store) Assembled(ctx context.Context, key string, parts []Part) (*os.File, error) {
 	if f, ok := s.assemblies.Get(key); ok {
-		if again, err := reopen(f); err == nil {
+		if again, err := readAssembled(f); err == nil {
 			return again, nil
 		} // it was closed just now
 	}
@@ -105,7 +105,34 @@ func (s *Store) Assembled(ctx context.Context, key string, parts []Part) (*os.Fi
 	if a.err != nil {
 		return nil, a.err
 	}
-	return reopen(a.file)
+	return readAssembled(a.file)
+}
+
+// dropAssemblies closes the assembled files that nobody reads: they keep the blocks
+// of blobs that are evicted.
+func (s *Store) dropAssemblies() {
+	for _, key := range s.assemblies.Keys() {
+		f, ok := s.assemblies.Peek(key)
+		if !ok {
+			continue
+		}
+		if _, n, err := lockedBy(f, readersByte, 1); err == nil && n == 0 {
+			s.assemblies.Remove(key)
+		}
+	}
+}
+
+// readAssembled opens an assembled file once more for one who reads it, and takes
+// the lock that says so: the kernel has it for as long as it reads by itself.
+func readAssembled(f *os.File) (*os.File, error) {
+	again, err := reopen(f)
+	if err != nil {
+		return nil, err
+	}
+	if err := lockShared(again); err != nil {
+		return nil, errors.Join(err, again.Close())
+	}
+	return again, nil
 }
 
 // An assembly is a file that is being made.

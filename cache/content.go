@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"sync"
+	"time"
 )
 
 // content is the state of an open blob that all its readers in the process
@@ -37,27 +38,48 @@ type content struct {
 	failure   failure     // guarded by mu; of the last download that failed
 	failures  int         // guarded by mu; how many did
 	poison    error       // guarded by mu; the blob is not what its digest says
+
+	unkept   *unkept   // guarded by mu; nil as long as all could be kept
+	keepFrom time.Time // guarded by mu; when the disk is tried again
+	proving  *proof    // guarded by mu; under way
+
+	feeding chan struct{} // holds one, of who is at feed
+	feed    *feed         // of who is in feeding; nil where none is open
 }
 
 func newContent(s *Store, k contentKey, from Fetcher) *content {
-	return &content{store: s, key: k, from: from, opened: make(chan struct{}), changed: make(chan struct{})}
+	return &content{store: s, key: k, from: from, opened: make(chan struct{}), changed: make(chan struct{}), feeding: make(chan struct{}, 1)}
 }
 
-// open opens the blob in the form that it has on disk.
+// open opens the blob in the form that it has on disk. Where the disk does not let
+// it, the blob is read without keeping it.
 func (c *content) open() error {
-	f, err := c.openForm()
+	var f *form
+	err := c.store.withRoom(func() (err error) {
+		f, err = c.openForm()
+		return err
+	})
 	if err != nil {
-		return c.store.onDisk(err)
+		if err = c.store.onDisk(err); !isDisk(err) {
+			return err
+		}
+		c.store.tellUnkept(c.key.digest, err)
+		f = c.bareForm()
 	}
 	c.mu.Lock()
 	c.form = f
+	if err != nil {
+		c.unkeep()
+	}
 	c.mu.Unlock()
 	if c.key.size > 0 || f.whole {
 		return nil
 	}
 	// There is nothing to fetch, and so nobody who would check it.
 	if empty := sha256.Sum256(nil); hex.EncodeToString(empty[:]) != c.key.digest.Hex {
-		c.removePartial(f.file)
+		if f.file != nil {
+			c.removePartial(f.file)
+		}
 		return fmt.Errorf("%w: no bytes have another", ErrMismatch)
 	}
 	return c.publish(f)
@@ -81,8 +103,15 @@ func (c *content) close() error {
 	f := c.form
 	c.form = nil
 	c.mu.Unlock()
+	c.store.windows.drop(c)
+	c.endFeed()
 	if f == nil {
 		return nil
+	}
+	if f.whole {
+		c.store.use(c.store.sumsPath(c.key.digest))
+	} else {
+		c.store.use(c.store.partialPath(c.key.repository, c.key.digest) + ".map")
 	}
 	return f.close()
 }
@@ -97,6 +126,9 @@ func (c *content) close() error {
 // again and has its digest. Of a blob that was whole that is so from the moment
 // it was damaged: who opened it was told that all of it is verified, and a
 // kernel may keep its pages.
+//
+// The error is errUnkept where something is missing that cannot be kept for now; then
+// [content.readUnkept] reads it.
 func (c *content) need(ctx context.Context, s span, end int) (view, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -109,7 +141,8 @@ func (c *content) need(ctx context.Context, s span, end int) (view, error) {
 			return view{}, os.ErrClosed
 		}
 		wanted := s
-		if !c.form.whole && c.form.chunks.allRead() {
+		unkept, proven := c.isUnkept(), c.unkept != nil && c.unkept.proven
+		if !c.form.whole && !proven && c.form.chunks.allRead() {
 			wanted = span{0, c.form.chunks.n}
 		}
 		i, missing := c.form.chunks.firstMissing(wanted)
@@ -117,6 +150,9 @@ func (c *content) need(ctx context.Context, s span, end int) (view, error) {
 			return newView(c.form, s), nil
 		}
 		if !c.inFlight(i) && !c.sealing {
+			if unkept {
+				return view{}, errUnkept
+			}
 			if c.failures != seen || c.failure.stands(c.store.opts.Now()) {
 				return view{}, c.failure.err
 			}

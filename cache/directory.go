@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 )
@@ -62,6 +63,15 @@ func prepare(dir string) error {
 	return nil
 }
 
+// errRefused is a directory that is not to be used as a cache.
+var errRefused = errors.New("use another directory")
+
+// isRefused says whether an error of prepare is that a directory is not to be used,
+// and not that it cannot be.
+func isRefused(err error) bool {
+	return errors.Is(err, errRefused) || errors.Is(err, syscall.ENOTDIR) || errors.Is(err, syscall.EEXIST)
+}
+
 // checkOurs refuses a directory that is not a cache, or one that this program
 // does not know: it is about to be closed to others and filled.
 func checkOurs(dir string) error {
@@ -74,14 +84,14 @@ func checkOurs(dir string) error {
 		for _, e := range entries {
 			// What another process is about to rename, and what mkfs leaves.
 			if !strings.HasPrefix(e.Name(), unfinished) && e.Name() != "lost+found" {
-				return fmt.Errorf("it is not empty and not a cache (it has %q); use another directory", e.Name())
+				return fmt.Errorf("it is not empty and not a cache (it has %q); %w", e.Name(), errRefused)
 			}
 		}
 		return nil
 	}
 	if err == nil && string(version) != layoutVersion {
-		err = fmt.Errorf("its layout has version %q, this program knows %q; use another directory or remove it",
-			strings.TrimSpace(string(version)), strings.TrimSpace(layoutVersion))
+		err = fmt.Errorf("its layout has version %q, this program knows %q; %w or remove it",
+			strings.TrimSpace(string(version)), strings.TrimSpace(layoutVersion), errRefused)
 	}
 	return err
 }
@@ -92,8 +102,19 @@ func (s *Store) onDisk(err error) error {
 	if errors.Is(err, ErrMismatch) || errors.Is(err, errClosed) {
 		return err
 	}
-	return fmt.Errorf("cache directory %s: %w", s.dir, err)
+	return diskError{s.dir, err}
 }
+
+// A diskError is one of the cache directory. It is errUnkept as well: what cannot be
+// kept or found there is read without it.
+type diskError struct {
+	dir string
+	err error
+}
+
+func (e diskError) Error() string        { return fmt.Sprintf("cache directory %s: %v", e.dir, e.err) }
+func (e diskError) Unwrap() error        { return e.err }
+func (e diskError) Is(target error) bool { return target == errUnkept }
 
 // writeFile replaces a file so that others see the old or the new one: written
 // under another name, then renamed. It is not synced: what a crash leaves of it

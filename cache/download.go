@@ -67,6 +67,10 @@ func (d *download) run(ctx context.Context) (err error) {
 
 // once leases the span and fetches what is missing of it.
 func (d *download) once(ctx context.Context) error {
+	// Before anything is asked for that cannot be kept.
+	if err := d.store.admit(chunkSize); err != nil {
+		return d.store.onDisk(err)
+	}
 	f, unlock, err := d.lease(ctx)
 	if err != nil {
 		return err

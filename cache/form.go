@@ -10,6 +10,8 @@ import (
 // partial, a sparse file that is being filled, with a map. A content that turns
 // from one to the other gets another form, so whoever did something with one can
 // see that it no longer counts.
+//
+// One without a file is of a blob that the disk can do nothing for.
 type form struct {
 	file    *os.File
 	mapping *os.File // of a partial file
@@ -26,6 +28,9 @@ func (f *form) close() error {
 	var err error
 	if f.mapping != nil {
 		err = f.mapping.Close()
+	}
+	if f.file == nil {
+		return err
 	}
 	return errors.Join(err, f.file.Close())
 }
@@ -74,7 +79,7 @@ func (c *content) renew(old *form) error {
 	if err != nil {
 		return err
 	}
-	if f.whole {
+	if f.whole && old.file != nil {
 		c.removePartial(old.file)
 	}
 	return c.replace(old, f)

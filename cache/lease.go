@@ -13,9 +13,9 @@ const (
 	// process is done with a chunk.
 	maxPoll = 50 * time.Millisecond
 	// maxLease is how long it waits for one that brings nothing: one that is
-	// stopped, since a source that is silent is given up sooner, and the digest of
-	// a large blob is computed in less.
-	maxLease = 2 * time.Minute
+	// stopped, or has a source that is silent. Then this process fetches the same
+	// without keeping it, and looks again later.
+	maxLease = 5 * time.Second
 )
 
 var (
@@ -36,6 +36,12 @@ func (d *download) lease(ctx context.Context) (f *form, unlock func(), err error
 	for pause := time.Millisecond; ; pause = min(2*pause, maxPoll) {
 		if f = d.current(); f.whole {
 			return f, func() {}, nil
+		}
+		if f.file == nil { // perhaps the disk has come back
+			if err := d.renew(f); err != nil {
+				return nil, nil, d.store.onDisk(err)
+			}
+			continue
 		}
 		overlapped := d.overlapped()
 		if overlapped && !d.all {
@@ -60,7 +66,7 @@ func (d *download) lease(ctx context.Context) (f *form, unlock func(), err error
 		if waited += pause; fresh || overlapped {
 			waited = 0
 		} else if waited > maxLease {
-			return nil, nil, fmt.Errorf("%w, for %s", errLeased, maxLease)
+			return nil, nil, d.store.onDisk(fmt.Errorf("%w, for %s", errLeased, maxLease))
 		}
 		select {
 		case <-time.After(pause):

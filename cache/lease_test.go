@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io"
 	"os"
+	"path/filepath"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -68,8 +69,9 @@ func leaseElsewhere(t *testing.T, s *Store, d v1.Hash) *os.File {
 	return other
 }
 
-// TestLeaseOfOneThatIsStopped has another process lease a chunk and bring
-// nothing: that ends, with a reason; and it ends at once when the store does.
+// TestLeaseOfOneThatIsStopped has another process lease a chunk and bring nothing:
+// after a few seconds the same is fetched without keeping it. A wait ends at once when
+// the store does.
 func TestLeaseOfOneThatIsStopped(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const size = 4 * chunkSize
@@ -78,10 +80,21 @@ func TestLeaseOfOneThatIsStopped(t *testing.T) {
 		r := openBlob(t, s, d, size, from)
 		other := leaseElsewhere(t, s, d)
 		defer func() { _ = other.Close() }()
-		if _, err := r.ReadAt(t.Context(), make([]byte, 1), 0); !errors.Is(err, errLeased) {
-			t.Errorf("error %v, want errLeased", err)
+		began := time.Now() // of the bubble's clock
+		mustRead(t, r, from.content)
+		if waited := time.Since(began); waited > 2*maxLease {
+			t.Errorf("it took %s", waited)
 		}
-		time.Sleep(time.Second) // of the bubble's clock: the failure is forgotten
+		_ = r.Close()
+		r = openBlobOf(t, s, "b", d, size, from)
+		second, err := os.OpenFile(s.partialPath("b", d)+".map", os.O_RDWR, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer func() { _ = second.Close() }()
+		if ok, err := tryLock(second, headerSize, 1<<40); err != nil || !ok {
+			t.Fatal(err)
+		}
 		failed := make(chan error)
 		go func() {
 			_, err := r.ReadAt(t.Context(), make([]byte, 1), 0)
@@ -94,8 +107,36 @@ func TestLeaseOfOneThatIsStopped(t *testing.T) {
 		if err := <-failed; !errors.Is(err, errClosed) {
 			t.Errorf("error %v, want errClosed", err)
 		}
-		if requests, _ := from.counts(); requests != 0 {
-			t.Errorf("%d requests for what another fetches", requests)
+	})
+}
+
+// TestStateOfOneThatIsStopped has another process hold the lock of a blob's state and
+// do nothing: the blob is read without keeping it.
+func TestStateOfOneThatIsStopped(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const size = 4 * chunkSize
+		from, d := newSource(size)
+		s := openStore(t, t.TempDir())
+		at, err := stateByte(d)
+		if err != nil {
+			t.Fatal(err)
+		}
+		unlock, locked, err := tryLockExclusive(filepath.Join(s.dir, "lock"), at)
+		if err != nil || !locked {
+			t.Fatal(err)
+		}
+		began := time.Now()
+		r := openBlob(t, s, d, size, from)
+		mustRead(t, r, from.content)
+		if waited := time.Since(began); waited > 2*maxStateWait {
+			t.Errorf("it took %s", waited)
+		}
+		unlock()
+		_ = r.Close()
+		s.fetching.Wait()
+		mustRead(t, openBlob(t, s, d, size, from), from.content)
+		if !exists(s.blobPath(d)) {
+			t.Error("it is not kept afterwards")
 		}
 	})
 }

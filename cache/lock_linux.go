@@ -4,6 +4,7 @@ import (
 	"errors"
 	"os"
 	"syscall"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -65,17 +66,26 @@ func unlockRange(f *os.File, at, n int64) error {
 	return ofd(f, unix.F_OFD_SETLK, unix.F_UNLCK, at, n)
 }
 
-// lockExclusive waits for one byte of the file at path. Within a process one
-// description would lock it twice, so each holder has its own.
-func lockExclusive(path string, at int64) (unlock func(), err error) {
+// tryLockExclusive locks one byte of the file at path, or says that another has it.
+// Within a process one description would lock it twice, so each holder has its own.
+func tryLockExclusive(path string, at int64) (unlock func(), locked bool, err error) {
 	own, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {
-		return nil, err
+		return nil, false, err
 	}
-	if err := ofd(own, unix.F_OFD_SETLKW, unix.F_WRLCK, at, 1); err != nil {
-		return nil, errors.Join(err, own.Close())
+	if locked, err = tryLock(own, at, 1); !locked {
+		return nil, false, errors.Join(err, own.Close())
 	}
-	return func() { _ = own.Close() }, nil // the lock goes with it
+	return func() { _ = own.Close() }, true, nil // the lock goes with it
+}
+
+// accessTime is the time of the last access to a file.
+func accessTime(info os.FileInfo) time.Time {
+	st, ok := info.Sys().(*syscall.Stat_t)
+	if !ok {
+		return info.ModTime()
+	}
+	return time.Unix(st.Atim.Unix())
 }
 
 // changeTime is when the file or what is known of it changed last, 0 where that

@@ -78,11 +78,7 @@ func (r *Repository) PutManifest(d v1.Hash, mediaType string, b []byte) (Manifes
 	if err != nil {
 		return Manifest{}, err
 	}
-	dir, err := r.begin("digests")
-	if err != nil {
-		return Manifest{}, err
-	}
-	return m, writeFile(filepath.Join(dir, d.Hex), record, 0o600)
+	return m, r.keep("digests", d.Hex, record)
 }
 
 // Digests lists the manifests kept of the repository.

@@ -1,6 +1,7 @@
 package cache
 
 import (
+	"bytes"
 	"crypto/sha256"
 	"encoding"
 	"encoding/binary"
@@ -81,7 +82,13 @@ func decodeHeader(b []byte, size int64, chunks *table) *prefix {
 	if u, ok := p.digest.(encoding.BinaryUnmarshaler); !ok || u.UnmarshalBinary(b[stateStart:stateStart+n]) != nil {
 		return newPrefix()
 	}
+	p.saved, p.savedAt = bytes.Clone(b[stateStart:stateStart+n]), hashed
 	return p
+}
+
+// stateIn is the SHA-256 state in a header that was encoded.
+func stateIn(b []byte) []byte {
+	return bytes.Clone(b[stateStart:][:binary.BigEndian.Uint16(b[28:])])
 }
 
 // A record says in the map that a chunk is there, with its sum. The second half

@@ -42,12 +42,13 @@ func (c *content) openPartial() (*form, error) {
 	if err := c.load(f); err != nil {
 		return nil, errors.Join(err, f.close())
 	}
+	c.store.use(path + ".map")
 	return f, nil
 }
 
 // load reads the map of a partial file.
 func (c *content) load(f *form) error {
-	// The evictor takes this lock exclusively, or leaves the blob alone.
+	// The evictor leaves alone what is locked so.
 	if err := lockShared(f.file); err != nil {
 		return err
 	}
@@ -75,6 +76,7 @@ func (c *content) refresh(f *form, s span) (fresh bool, err error) {
 		for _, r := range found {
 			switch {
 			case f.chunks.has(r.chunk) || f.chunks.held == r.chunk:
+				continue
 			case f.chunks.missing > 1:
 				f.chunks.add(r.chunk, r.crc)
 				fresh = true
@@ -82,6 +84,7 @@ func (c *content) refresh(f *form, s span) (fresh bool, err error) {
 				f.chunks.hold(r.chunk, r.crc)
 				fresh = true
 			}
+			c.kept(span{r.chunk, r.chunk + 1})
 		}
 		if fresh {
 			c.wake()

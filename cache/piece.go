@@ -3,11 +3,10 @@ package cache
 import (
 	"context"
 	"errors"
-	"fmt"
 )
 
-// errUnkept is a disk that does not take what is written to it. Asking the
-// source again does not help.
+// errUnkept is a disk that does not take what is written to it, or does not give it
+// back. Asking the source again does not help.
 var errUnkept = errors.New("cannot be kept")
 
 // A piece is a run of chunks that came, at most bufferChunks.
@@ -61,15 +60,21 @@ func (c *content) write(f *form, p *piece) error {
 		p.sums[i] = sum(p.bytes[i*chunkSize : min((i+1)*chunkSize, len(p.bytes))])
 		r = appendRecord(r, p.from+i, p.sums[i])
 	}
-	_, err := f.file.WriteAt(p.bytes, int64(p.from)*chunkSize)
+	err := c.store.admit(int64(len(p.bytes)))
 	if err == nil {
-		_, err = f.mapping.WriteAt(r, recordOffset(p.from))
+		err = c.store.withRoom(func() error {
+			_, err := f.file.WriteAt(p.bytes, int64(p.from)*chunkSize)
+			if err == nil {
+				_, err = f.mapping.WriteAt(r, recordOffset(p.from))
+			}
+			return err
+		})
 	}
 	if err != nil && c.current() != f {
 		return errMoved // it was closed by the one who changed it
 	}
 	if err != nil {
-		return fmt.Errorf("%w: %w", errUnkept, c.store.onDisk(err))
+		return c.store.onDisk(err)
 	}
 	return nil
 }
@@ -83,6 +88,7 @@ func (c *content) show(ctx context.Context, f *form, p *piece) error {
 		return errMoved
 	}
 	c.succeed()
+	c.kept(p.span)
 	for i := range p.len() {
 		switch n := p.from + i; {
 		case f.chunks.has(n):

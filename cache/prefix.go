@@ -21,6 +21,9 @@ type prefix struct {
 	hashed int64     // bytes it covers, whole chunks; guarded by content.mu
 	reach  int64     // bytes it will cover in a moment; guarded by content.mu
 	sums   uint32    // CRC32C of the CRC32Cs of what it covers; guarded by content.mu
+
+	saved   []byte // the state of digest when it covered savedAt bytes; guarded by content.mu
+	savedAt int64  // guarded by content.mu
 }
 
 func newPrefix() *prefix { return &prefix{digest: sha256.New()} }
@@ -144,6 +147,9 @@ func (c *content) savePrefix(f *form) {
 	c.mu.Lock()
 	p := f.prefix
 	b, err := encodeHeader(c.key.size, p)
+	if err == nil {
+		p.saved, p.savedAt = stateIn(b), p.hashed
+	}
 	c.mu.Unlock()
 	if err != nil {
 		return

@@ -3,6 +3,8 @@ package cache
 import (
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
+	iofs "io/fs"
 	"maps"
 	"os"
 	"path/filepath"
@@ -61,4 +63,18 @@ func (r *Repository) begin(sub string) (string, error) {
 		return dir, nil
 	}
 	return dir, writeFile(name, []byte(r.name), 0o600)
+}
+
+// keep writes a file of the repository's.
+func (r *Repository) keep(sub, name string, b []byte) error {
+	for tries := 0; ; tries++ {
+		dir, err := r.begin(sub)
+		if err == nil {
+			err = r.store.withRoom(func() error { return writeFile(filepath.Join(dir, name), b, 0o600) })
+		}
+		if tries == 0 && errors.Is(err, iofs.ErrNotExist) {
+			continue // the directory was cleared in between
+		}
+		return err
+	}
 }

@@ -14,7 +14,7 @@ const (
 func (c *content) prefetch(s span, ready func()) (run span, started bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.form == nil || c.form.whole || c.sealing || c.poison != nil || c.failure.failing() {
+	if c.form == nil || c.form.whole || c.isUnkept() || c.sealing || c.poison != nil || c.failure.failing() {
 		return span{}, false
 	}
 	run, ok := c.nextRun(s)
@@ -108,6 +108,9 @@ func (d *download) takeAll() bool {
 
 // finish takes a download off and tells those who wait.
 func (c *content) finish(d *download, err error) {
+	if isDisk(err) {
+		c.store.tellUnkept(c.key.digest, err)
+	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.downloads = slices.DeleteFunc(c.downloads, func(other *download) bool { return other == d })
@@ -115,6 +118,8 @@ func (c *content) finish(d *download, err error) {
 	// and that decides.
 	switch {
 	case err == nil:
+	case isDisk(err):
+		c.unkeep()
 	case d.ready == nil:
 		c.fail(err)
 	default:

@@ -69,18 +69,23 @@ func (c *content) publish(f *form) error {
 		return errMoved
 	}
 	whole := &form{file: f.file, whole: true, chunks: f.chunks}
-	err := c.move(f)
+	err := errUnkept
+	if f.file != nil {
+		err = c.move(f)
+	}
 	if err != nil {
 		c.store.opts.Logger.Warn("a verified blob cannot be kept", "digest", c.key.digest.String(), "error", c.store.onDisk(err))
 		whole.mapping = f.mapping // with the records that it is opened by again
 	}
-	whole.ctime = changeTime(f.file)
+	if f.file != nil {
+		whole.ctime = changeTime(f.file)
+	}
 	c.mu.Lock()
 	f.chunks.fill()
 	c.form = whole
 	c.wake()
 	c.mu.Unlock()
-	if err == nil {
+	if err == nil && f.mapping != nil {
 		return f.mapping.Close()
 	}
 	return nil
@@ -113,7 +118,8 @@ func (c *content) move(f *form) error {
 	c.mu.Lock() // the sums of 9 GiB take a millisecond
 	sums := encodeSums(c.key.size, f.chunks)
 	c.mu.Unlock()
-	if err := writeFile(c.store.sumsPath(c.key.digest), sums, 0o400); err != nil {
+	err = c.store.withRoom(func() error { return writeFile(c.store.sumsPath(c.key.digest), sums, 0o400) })
+	if err != nil {
 		return err
 	}
 	// Another repository may have put the blob there. This one is as good, and is
@@ -136,7 +142,9 @@ func (c *content) condemn(f *form, got string) error {
 	c.store.opts.Logger.Error("blob dropped", "digest", c.key.digest.String(), "repository", c.key.repository, "error", err)
 	// The error last: who opens the blob after he has had it gets other bytes than
 	// these.
-	c.removePartial(f.file)
+	if f.file != nil {
+		c.removePartial(f.file)
+	}
 	c.store.disown(c)
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -7,8 +7,9 @@
 // digest before its last bytes are handed out, and moves to blobs/sha256, an OCI
 // layout that other tools can read. Every form of damage on disk is a miss.
 //
-// Any number of processes may share a directory. There is no eviction yet; what
-// a reader has open it holds a shared lock on, which is the evictor's to respect.
+// Any number of processes may share a directory, and hold it to their limits while
+// they fill it: what was used longest ago goes first. What a reader has open it holds
+// a shared lock on, and is left alone.
 package cache
 
 import (
@@ -46,6 +47,12 @@ type Options struct {
 	Logger *slog.Logger     // nil discards
 	// ErrorTTL is how long a failed download answers for the next; 0 is two seconds.
 	ErrorTTL time.Duration
+	// MaxBytes is how much blobs may take on disk, whole and partial, with what is
+	// kept beside them; 0 is no limit. Each process may pass it by a 64th, or 64 MiB.
+	MaxBytes int64
+	// MinFree is how many bytes of the directory's file system are left free;
+	// [AutoFree] is a choice by its size.
+	MinFree int64
 }
 
 // A Store is a cache directory. It is safe for concurrent use.
@@ -63,6 +70,9 @@ type Store struct {
 	end      context.CancelFunc
 	fetching sync.WaitGroup
 
+	bounds  bounds
+	windows windows
+
 	unkeptSums sync.Once // the log was told that sums cannot be written
 
 	mu       sync.Mutex
@@ -70,6 +80,8 @@ type Store struct {
 	failed   map[contentKey]failure  // guarded by mu; of late, opened or not
 	names    map[string]string       // guarded by mu; of repositories, by directory; replaced, never changed
 	closed   bool                    // guarded by mu
+	// toldUnkept is when the log was told that something is not kept.
+	toldUnkept time.Time // guarded by mu
 	// assembling are the files that are being made.
 	assembling map[string]*assembly // guarded by mu
 }
@@ -83,7 +95,7 @@ type contentKey struct {
 }
 
 type counts struct {
-	fetched, read, mismatches, active atomic.Int64
+	fetched, read, mismatches, active, evicted, unkept atomic.Int64
 }
 
 // Stats says what a store did since it was opened.
@@ -93,10 +105,14 @@ type Stats struct {
 	Mismatches int64 `json:"mismatches"`
 	Active     int64 `json:"activeDownloads"`
 	Open       int   `json:"openBlobs"`
+	Evicted    int64 `json:"evictedBytes"` // by this process
+	Unkept     int64 `json:"unkeptBytes"`  // fetched and not kept, for want of room or a directory
 }
 
 // Open opens or makes a cache directory; its owner closes the store. A directory
-// that a newer program made is refused.
+// that a newer program made, or that is something else, is refused. One that cannot
+// be made or written to, for want of room or rights, is no error: the log has it,
+// what is there is read, and what cannot be kept is read without.
 func Open(dir string, opts Options) (*Store, error) {
 	if opts.Now == nil {
 		opts.Now = time.Now
@@ -111,6 +127,10 @@ func Open(dir string, opts Options) (*Store, error) {
 	dir, err := filepath.Abs(dir)
 	if err == nil {
 		err = prepare(dir)
+	}
+	if err != nil && !isRefused(err) {
+		opts.Logger.Error("the cache directory cannot be used: what is read is fetched each time", "directory", dir, "error", err)
+		err = nil
 	}
 	if err != nil {
 		return nil, fmt.Errorf("cache directory %s: %w", dir, err)
@@ -127,7 +147,7 @@ func Open(dir string, opts Options) (*Store, error) {
 	s.fetching.Add(1)
 	go func() {
 		defer s.fetching.Done()
-		_ = guarded(func() error { sweep(life, dir); return nil })
+		_ = guarded(func() error { sweep(life, dir); s.trim(); return nil })
 	}()
 	return s, nil
 }
@@ -154,7 +174,7 @@ func (s *Store) Stats() Stats {
 	return Stats{
 		Fetched: s.counts.fetched.Load(), Read: s.counts.read.Load(),
 		Mismatches: s.counts.mismatches.Load(), Active: s.counts.active.Load(),
-		Open: len(s.contents),
+		Open: len(s.contents), Evicted: s.counts.evicted.Load(), Unkept: s.counts.unkept.Load(),
 	}
 }
 

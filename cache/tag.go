@@ -73,11 +73,7 @@ func (r *Repository) PutTag(tag string, t Tag) error {
 	if err != nil {
 		return err
 	}
-	dir, err := r.begin("tags")
-	if err != nil {
-		return err
-	}
-	return writeFile(filepath.Join(dir, tag), b, 0o600)
+	return r.keep("tags", tag, b)
 }
 
 // DeleteTag forgets a tag; one that is not kept is io/fs.ErrNotExist.

@@ -55,17 +55,27 @@ func (c *content) readAt(ctx context.Context, p []byte, off int64) (int, error) 
 		first, last := int(at/chunkSize), chunksOf(off+int64(len(p)))
 		s := span{first, min(last, first+bufferChunks)}
 		_, end := s.bytes(c.key.size)
+		m := 0
 		v, err := c.need(ctx, s, last)
-		if err != nil {
-			return n, err
+		switch {
+		case err == nil:
+			m, err = c.copyOut(&v, p[n:min(int64(len(p)), end-off)], at)
+			if heals == maxHeals && m == 0 && err == nil {
+				err = c.store.onDisk(errUnsound)
+			}
+			if isDisk(err) {
+				c.forsake(v.form, err)
+				err = nil
+			}
+		case isDisk(err):
+			m, err = c.readUnkept(ctx, p[n:], at)
 		}
-		m, err := c.copyOut(&v, p[n:min(int64(len(p)), end-off)], at)
 		if err != nil {
 			return n, err
 		}
 		if n += m; m > 0 {
 			heals = 0
-		} else if heals++; heals > maxHeals {
+		} else if heals++; heals > 2*maxHeals {
 			return n, c.store.onDisk(errUnsound)
 		}
 	}

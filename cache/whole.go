@@ -11,13 +11,11 @@ import (
 // none. A file that is damaged is removed; sums that are lost are made anew from
 // a file that still has its digest.
 func (c *content) openWhole() (*form, error) {
-	file, err := os.Open(c.store.blobPath(c.key.digest))
-	if errors.Is(err, iofs.ErrNotExist) {
-		return nil, nil
-	}
-	if err != nil {
+	file, err := c.lockWhole()
+	if file == nil || err != nil {
 		return nil, err
 	}
+	c.store.use(c.store.sumsPath(c.key.digest))
 	t, err := c.wholeTable(file)
 	if t == nil {
 		return nil, errors.Join(err, file.Close())
@@ -29,12 +27,28 @@ func (c *content) openWhole() (*form, error) {
 	return f, nil
 }
 
-// wholeTable returns the table of a verified file, or nil where it was damaged.
-func (c *content) wholeTable(file *os.File) (*table, error) {
-	// The evictor takes this lock exclusively, or leaves the blob alone.
-	if err := lockShared(file); err != nil {
+// lockWhole opens the verified file of the blob, nil where there is none, and takes
+// the lock that keeps the evictor away. One that was evicted in between is none.
+func (c *content) lockWhole() (*os.File, error) {
+	path := c.store.blobPath(c.key.digest)
+	file, err := os.Open(path)
+	if errors.Is(err, iofs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
 		return nil, err
 	}
+	if err := lockShared(file); err != nil {
+		return nil, errors.Join(err, file.Close())
+	}
+	if _, err := os.Lstat(path); errors.Is(err, iofs.ErrNotExist) {
+		return nil, file.Close()
+	}
+	return file, nil
+}
+
+// wholeTable returns the table of a verified file, or nil where it was damaged.
+func (c *content) wholeTable(file *os.File) (*table, error) {
 	info, err := file.Stat()
 	if err != nil {
 		return nil, err

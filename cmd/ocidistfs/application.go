@@ -27,14 +27,25 @@ func newApplication(s streams) *application {
 	k.Terminate(func(code int) { panic(exited(code)) })
 	a := &application{k, map[string]command{}, s}
 	for _, add := range []func(*kingpin.Application) (string, command){
-		addMount, addUnmount, addStatus, addRefresh, addTags, addManifest, addPull, addDemo,
+		addMount, addUnmount, addStatus, addRefresh, addTags, addManifest, addPull,
+		addCacheInfo, addCacheVerify, addCachePrune, addCacheClear, addDemo,
 		addCompletion, addVersion, addComplete, addDaemon,
 	} {
 		name, c := add(k)
 		a.commands[name] = c
-		completeFlags(k.GetCommand(name))
+		completeFlags(commandOf(k, name))
 	}
 	return a
+}
+
+// commandOf is the command of a name, which has a word for each group that it is in.
+func commandOf(k *kingpin.Application, name string) *kingpin.CmdClause {
+	words := strings.Fields(name)
+	cmd := k.GetCommand(words[0])
+	for _, word := range words[1:] {
+		cmd = cmd.GetCommand(word)
+	}
+	return cmd
 }
 
 // exited is how kingpin ends the program: it takes for granted that what it

@@ -47,16 +47,15 @@ func (l *parsedLine) take(word string) {
 		l.set(l.waiting.Name, word)
 		l.waiting = nil
 	case l.argsOnly || !strings.HasPrefix(word, "-") || word == "-":
-		if l.command != nil {
+		commands := l.commands()
+		if commands == nil {
 			l.arguments++
 			return
 		}
-		for _, c := range shownCommands(l.app) {
-			if c.Name == word || slices.Contains(c.Aliases, word) {
-				l.command = c
-			}
+		i := slices.IndexFunc(commands, func(c *kingpin.CmdModel) bool { return c.Name == word || slices.Contains(c.Aliases, word) })
+		if l.lost = i < 0; !l.lost {
+			l.command = commands[i]
 		}
-		l.lost = l.command == nil
 	case word == "--":
 		l.argsOnly = true
 	case hasValue:
@@ -66,6 +65,14 @@ func (l *parsedLine) take(word string) {
 			l.waiting = f
 		}
 	}
+}
+
+// commands are those that the next word may be one of; none where it is an argument.
+func (l *parsedLine) commands() []*kingpin.CmdModel {
+	if l.command == nil {
+		return forPeople(l.app.Commands)
+	}
+	return forPeople(l.command.Commands)
 }
 
 func (l *parsedLine) set(flag, value string) {
@@ -113,9 +120,9 @@ func (l *parsedLine) complete(word string) completion {
 			c.candidates = append(c.candidates, one)
 		}
 		return c
-	case l.command == nil:
+	case len(l.commands()) > 0:
 		var c completion
-		for _, command := range shownCommands(l.app) {
+		for _, command := range l.commands() {
 			c.candidates = append(c.candidates, candidate{command.Name, command.Help})
 		}
 		return c

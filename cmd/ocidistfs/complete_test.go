@@ -51,7 +51,7 @@ func TestComplete(t *testing.T) {
 	app := newApplication(streams{strings.NewReader(""), &bytes.Buffer{}, &bytes.Buffer{}})
 	for _, c := range []struct{ line, want string }{
 		{"pu", "pull"},
-		{"", "mount unmount status refresh tags manifest pull demo completion version"},
+		{"", "mount unmount status refresh tags manifest pull cache demo completion version"},
 		{"nosuch", ""},
 		{"nosuch a", ""},
 		{"-", "--help"},
@@ -89,6 +89,12 @@ func TestComplete(t *testing.T) {
 		{"refresh ", ":directories"},
 		{"status --j", "--json"},
 		{"daemon ", ""},
+		{"cache ", "info verify prune clear"},
+		{"cache p", "prune"},
+		{"cache nosuch ", ""},
+		{"cache prune ", ""},
+		{"cache prune --o", "--older-than="},
+		{"cache info --cache-dir ", ":directories"},
 	} {
 		got := complete(app.kingpin.Model(), strings.Split(c.line, " ")).String()
 		var words []string

@@ -38,6 +38,9 @@ func TestDocsNameWhatExists(t *testing.T) {
 	every := slices.Clone(global)
 	for _, c := range model.Commands {
 		flags := namesOf(c.Flags)
+		for _, sub := range c.Commands {
+			flags = append(flags, namesOf(sub.Flags)...)
+		}
 		for _, name := range append([]string{c.Name}, c.Aliases...) {
 			commands[name] = append(flags, global...)
 		}

@@ -16,7 +16,7 @@ func TestVariables(t *testing.T) {
 	}
 	name := regexp.MustCompile(`^OCIDISTFS_[A-Z]+(_[A-Z]+)*$`)
 	n := 0
-	for _, cmd := range app.kingpin.Model().Commands {
+	for _, cmd := range app.kingpin.Model().FlattenedCommands() {
 		for _, f := range cmd.Flags {
 			n++
 			if !name.MatchString(f.Envar) || !strings.HasSuffix(f.Envar, strings.ToUpper(strings.ReplaceAll(f.Name, "-", "_"))) {
@@ -27,7 +27,7 @@ func TestVariables(t *testing.T) {
 				t.Errorf("%s --help does not show %s", cmd.Name, f.Envar)
 			}
 		}
-		if cmd.Name != "help" && !cmd.Hidden && !strings.Contains(firstExample(cmd), "ocidistfs "+cmd.Name) {
+		if cmd.Name != "help" && !cmd.Hidden && !strings.Contains(firstExample(cmd), "ocidistfs "+cmd.FullCommand) {
 			t.Errorf("%s has no example", cmd.Name)
 		}
 	}

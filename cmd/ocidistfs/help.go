@@ -30,6 +30,13 @@ Examples:
 {{range .}}  {{.}}
 {{end}}
 {{end -}}
+{{with Subcommands . -}}
+Commands:
+{{range .}}  {{.FullCommand}}{{template "Arguments" .}}
+{{.Help|Wrap 4}}{{with FirstExample .}}    Example: {{.}}
+{{end}}
+{{end -}}
+{{end -}}
 {{else -}}
 usage: ocidistfs [<flags>] <command> [<args> ...]
 
@@ -63,6 +70,7 @@ func helpFunctions() template.FuncMap {
 	return template.FuncMap{
 		"FlagsToTwoColumns": flagColumns,
 		"Commands":          shownCommands,
+		"Subcommands":       func(c *kingpin.CmdModel) []*kingpin.CmdModel { return forPeople(c.Commands) },
 		"Examples":          exampleLines,
 		"FirstExample":      firstExample,
 		"Environment":       environment,
@@ -73,11 +81,16 @@ func helpFunctions() template.FuncMap {
 	}
 }
 
-// shownCommands are the commands for people. That "help" is one too, --help
-// makes unnecessary to say.
+// shownCommands are the commands for people, those in groups too.
 func shownCommands(app *kingpin.ApplicationModel) []*kingpin.CmdModel {
+	return forPeople(app.FlattenedCommands())
+}
+
+// forPeople leaves out hidden commands. That "help" is one too, --help makes
+// unnecessary to say.
+func forPeople(commands []*kingpin.CmdModel) []*kingpin.CmdModel {
 	var shown []*kingpin.CmdModel
-	for _, c := range app.FlattenedCommands() {
+	for _, c := range commands {
 		if !c.Hidden && c.Name != "help" {
 			shown = append(shown, c)
 		}

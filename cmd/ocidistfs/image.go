@@ -29,7 +29,7 @@ type image struct {
 // cachedImage opens the image through the cache in dir: what is there is not fetched
 // again. The caller releases it.
 func (p *pull) cachedImage(ctx context.Context, client *registry.Client, dir string, log *slog.Logger) (image, error) {
-	store, err := cache.Open(dir, cache.Options{Logger: log})
+	store, err := cache.Open(dir, p.limits.options(cache.Options{Logger: log}))
 	if err != nil {
 		return image{}, advised{err, "--cache-dir names another; --no-cache does without"}
 	}
@@ -87,7 +87,7 @@ func imageOf(ctx context.Context, t *tree.Tree, store *cache.Store, ref registry
 // saveTar writes an archive to an empty file. Where it can be made of the cache's
 // files, all that is done before is to bring into the cache what is missing.
 func saveTar(ctx context.Context, dst *os.File, meter io.Writer, tar *tree.OpenArchive, store *cache.Store) error {
-	if !store.CanClone(dst) {
+	if !store.CanClone(dst) || !tar.Intact() && !store.Fits(tar.Size()) {
 		return copyAll(ctx, io.MultiWriter(&writtenBack{File: dst}, meter), tar)
 	}
 	if !tar.Intact() {

@@ -26,6 +26,7 @@ type mount struct {
 	Ahead      ahead
 	Mountpoint string // absolute
 	CacheDir   string // absolute
+	Limits     cacheLimits
 	TagTTL     time.Duration
 	ListTTL    time.Duration
 	OpTimeout  time.Duration
@@ -55,6 +56,7 @@ func addMount(app *kingpin.Application) (string, command) {
 	m.Connection.flags(cmd)
 	m.Logging.flags(cmd)
 	cacheFlag(cmd, &m.CacheDir)
+	m.Limits.flags(cmd)
 	m.Ahead.flags(cmd)
 	cmd.Flag("tag-ttl", "For how long a tag is not asked for again.").Default("60s").DurationVar(&m.TagTTL)
 	cmd.Flag("list-ttl", "For how long a list of tags is not asked for again.").Default("60s").DurationVar(&m.ListTTL)
@@ -144,7 +146,7 @@ func (m *mount) serve(ctx context.Context, log *slog.Logger, ready func() error)
 		return err
 	}
 	defer client.Close()
-	store, err := cache.Open(m.CacheDir, cache.Options{Logger: log})
+	store, err := cache.Open(m.CacheDir, m.Limits.options(cache.Options{Logger: log}))
 	if err != nil {
 		return advised{err, "--cache-dir names another"}
 	}

@@ -21,6 +21,7 @@ type pull struct {
 	platform            tree.Platform
 	ahead               ahead
 	path, cacheDir      string
+	limits              cacheLimits
 	noManifests, noSums bool
 	noCache             bool
 }
@@ -44,6 +45,7 @@ func addPull(app *kingpin.Application) (string, command) {
 	cmd.Flag("no-hashes", "Do not show their digests.").BoolVar(&p.noSums)
 	cmd.Flag("no-cache", "Keep nothing on disk but the tarball.").BoolVar(&p.noCache)
 	cacheFlag(cmd, &p.cacheDir)
+	p.limits.flags(cmd)
 	p.ahead.flags(cmd)
 	platformFlag(cmd, &platform)
 	cmd.Arg("REFERENCE", referenceForm).Required().StringVar(&reference)

@@ -23,6 +23,7 @@ var wordings = []struct {
 	ours   string
 }{
 	{unknownCommand, `there is no command "$1"`},
+	{regexp.MustCompile(`^must select a subcommand of '(.*)'$`), `$1 what? name one of its commands`},
 	{regexp.MustCompile(`^unknown (?:long|short) flag '(.*)'$`), `there is no flag $1`},
 	{regexp.MustCompile(`^unexpected (?:argument )?'?(.*?)'?$`), `unexpected argument "$1"`},
 	{regexp.MustCompile(`^required argument '(.*)' not provided$`), `$1 is missing`},
@@ -50,7 +51,7 @@ func wrongCall(app *kingpin.ApplicationModel, err error) error {
 // nearCommands says which commands may have been meant.
 func nearCommands(app *kingpin.ApplicationModel, word string) string {
 	var names []string
-	for _, c := range shownCommands(app) {
+	for _, c := range forPeople(app.Commands) {
 		names = append(names, c.Name)
 	}
 	near := nearest(word, names)

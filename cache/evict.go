@@ -1,0 +1,106 @@
+package cache
+
+import (
+	"errors"
+	iofs "io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+)
+
+// evictorByte is the byte of the file lock that the one process holds which evicts.
+// States have those below it.
+const evictorByte = 1<<62 + 2
+
+// errInUse is a blob that somebody has open.
+var errInUse = errors.New("in use")
+
+// An evictor removes items from a cache directory. What is open anywhere it leaves
+// alone: readers would read on, since a file without a name stays until it is closed,
+// but its room would not come back, and who opens the blob next would fetch it again.
+type evictor struct {
+	dir string
+	// open says whether the blob is open in this process. Where there are no locks
+	// of open files, that is all that is known; nil is nowhere.
+	open func(it item) bool
+}
+
+// remove removes an item. The error is errInUse where it is open, or somebody is
+// about to open, complete or drop it.
+func (e evictor) remove(it item) error {
+	if e.open != nil && !it.stray && e.open(it) {
+		return errInUse
+	}
+	at, err := stateByte(it.digest)
+	if err != nil {
+		return err
+	}
+	unlock, locked, err := tryLockExclusive(filepath.Join(e.dir, "lock"), at)
+	if err != nil {
+		return err
+	}
+	if !locked {
+		return errInUse
+	}
+	defer unlock()
+	if it.stray {
+		if _, err := os.Lstat(it.data); !errors.Is(err, iofs.ErrNotExist) {
+			return err
+		}
+		return removeFiles(it.beside)
+	}
+	switch used, err := isOpen(it.data); {
+	case err != nil:
+		return err
+	case used:
+		return errInUse
+	}
+	if it.partial {
+		// The map first: without its data it would speak of whatever comes next.
+		return removeFiles(it.beside, it.data)
+	}
+	return removeFiles(it.data, it.beside)
+}
+
+// isOpen says whether anybody holds the lock that readers hold on a blob's file.
+// One that is gone nobody needs. Whoever opens a whole blob just now, and has not
+// locked it yet, finds that it has lost its name, and looks again.
+func isOpen(path string) (bool, error) {
+	f, err := os.Open(path)
+	if errors.Is(err, iofs.ErrNotExist) {
+		return false, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	defer func() { _ = f.Close() }() // nothing was written
+	_, n, err := lockedBy(f, readersByte, 1)
+	return n > 0, err
+}
+
+// oldestFirst sorts items by their last use, strays before all.
+func oldestFirst(items []item) {
+	slices.SortFunc(items, func(a, b item) int {
+		if a.stray != b.stray {
+			if a.stray {
+				return -1
+			}
+			return 1
+		}
+		return a.used.Compare(b.used)
+	})
+}
+
+// evict removes items in their order until need bytes are freed, and returns how
+// many were.
+func (e evictor) evict(items []item, need int64) (freed int64) {
+	for _, it := range items {
+		if freed >= need {
+			break
+		}
+		if e.remove(it) == nil {
+			freed += it.bytes
+		}
+	}
+	return freed
+}
