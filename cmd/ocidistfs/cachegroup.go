@@ -61,6 +61,18 @@ func (s *freeSize) String() string {
 	return n.String()
 }
 
+// optionalSize is the value of a flag that is a number of bytes, where 0 is not the
+// same as none.
+type optionalSize struct {
+	byteSize
+	given bool
+}
+
+func (s *optionalSize) Set(text string) error {
+	s.given = true
+	return s.byteSize.Set(text)
+}
+
 // age is the value of a flag that is a time, in which days are 24 hours.
 type age time.Duration
 

@@ -19,24 +19,23 @@ ocidistfs cache prune --max-size 1GiB
 
 func addCachePrune(app *kingpin.Application) (string, command) {
 	var dir string
-	var most freeSize
+	var most optionalSize
 	var unused age
 	var asJSON bool
 	cmd := cacheGroup(app).Command("prune", "Remove blobs from the cache that were not used for long.").HelpLong(cachePruneExamples)
 	cacheFlag(cmd, &dir)
-	most = -1
 	cmd.Flag("max-size", "How much may stay; what was used longest ago goes first.").PlaceHolder("SIZE").SetValue(&most)
 	cmd.Flag("older-than", "Remove what was not used for this long, as in 36h or 30d.").PlaceHolder("DURATION").SetValue(&unused)
 	cmd.Flag("json", "For programs: an object.").BoolVar(&asJSON)
 	return cmd.FullCommand(), func(ctx context.Context, s streams) error {
-		if most < 0 && unused == 0 {
+		if !most.given && unused == 0 {
 			return usagef("nothing says what is to go: --max-size or --older-than")
 		}
 		dir, err := cacheDir(dir)
 		if err != nil {
 			return err
 		}
-		p := cache.Pruning{Limited: most >= 0, MaxBytes: int64(most)}
+		p := cache.Pruning{Limited: most.given, MaxBytes: int64(most.byteSize)}
 		if unused > 0 {
 			p.UnusedSince = time.Now().Add(-time.Duration(unused))
 		}

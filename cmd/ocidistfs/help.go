@@ -22,7 +22,7 @@ const usageTemplate = `{{define "Arguments" -}}
 {{end -}}
 
 {{with .Context.SelectedCommand -}}
-usage: ocidistfs {{.}}{{template "Arguments" .}}
+usage: ocidistfs {{.}}{{if Subcommands .}} <command>{{end}}{{template "Arguments" .}}
 
 {{.Help|Wrap 0}}
 {{with Examples . -}}
