@@ -83,3 +83,6 @@ func (r *Repository) PutManifest(d v1.Hash, mediaType string, b []byte) (Manifes
 
 // Digests lists the manifests kept of the repository.
 func (r *Repository) Digests() ([]v1.Hash, error) { return NamesIn(r.store.dir).Digests(r.name) }
+
+// Tags lists the tags that were resolved, in order.
+func (r *Repository) Tags() ([]string, error) { return NamesIn(r.store.dir).Tags(r.name) }

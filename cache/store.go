@@ -60,6 +60,7 @@ type Store struct {
 	dir    string
 	opts   Options
 	counts counts
+	copies chan struct{} // one for each reader that copies; made by Open
 	// noClones is set when the directory's file system shares no blocks.
 	noClones   atomic.Bool
 	assemblies *lru.Cache[string, *os.File] // set once by Open
@@ -141,7 +142,7 @@ func Open(dir string, opts Options) (*Store, error) {
 	}
 	life, end := context.WithCancel(context.Background())
 	s := &Store{
-		dir: dir, opts: opts, life: life, end: end, assemblies: assemblies,
+		dir: dir, opts: opts, life: life, end: end, assemblies: assemblies, copies: make(chan struct{}, maxCopies),
 		contents: map[contentKey]*content{}, failed: map[contentKey]failure{}, assembling: map[string]*assembly{},
 	}
 	s.fetching.Add(1)

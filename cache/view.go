@@ -21,6 +21,23 @@ const (
 // buffers keeps pieces of bufferChunks chunks for reuse.
 var buffers = sync.Pool{New: func() any { b := make([]byte, bufferChunks*chunkSize); return &b }}
 
+// maxCopies is how many readers copy at once, each with one of the buffers above:
+// 16 MiB of them. More would wait for the same disk; those that wait for bytes to
+// come are not among them.
+const maxCopies = 64
+
+// beginCopy waits for its turn to copy, until ctx ends; endCopy gives it on.
+func (s *Store) beginCopy(ctx context.Context) error {
+	select {
+	case s.copies <- struct{}{}:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
+func (s *Store) endCopy() { <-s.copies }
+
 // A view is what a reader knows of at most bufferChunks chunks that are there:
 // taken at once under the mutex, used without it.
 type view struct {
@@ -59,7 +76,7 @@ func (c *content) readAt(ctx context.Context, p []byte, off int64) (int, error) 
 		v, err := c.need(ctx, s, last)
 		switch {
 		case err == nil:
-			m, err = c.copyOut(&v, p[n:min(int64(len(p)), end-off)], at)
+			m, err = c.copyOut(ctx, &v, p[n:min(int64(len(p)), end-off)], at)
 			if heals == maxHeals && m == 0 && err == nil {
 				err = c.store.onDisk(errUnsound)
 			}
@@ -87,7 +104,7 @@ func (c *content) readAt(ctx context.Context, p []byte, off int64) (int, error) 
 // whole file that was checked before is spared that, while the file's change
 // time stands. Where something is damaged it makes it a miss and returns 0: the
 // caller asks for it again.
-func (c *content) copyOut(v *view, p []byte, off int64) (int, error) {
+func (c *content) copyOut(ctx context.Context, v *view, p []byte, off int64) (int, error) {
 	file := v.form.file
 	if v.checked {
 		n, err := file.ReadAt(p, off)
@@ -99,6 +116,10 @@ func (c *content) copyOut(v *view, p []byte, off int64) (int, error) {
 		c.uncheck(v)
 		return 0, nil
 	}
+	if err := c.store.beginCopy(ctx); err != nil {
+		return 0, err
+	}
+	defer c.store.endCopy()
 	buffer := buffers.Get().(*[]byte)
 	defer buffers.Put(buffer)
 	ctime := int64(0)

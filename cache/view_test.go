@@ -2,6 +2,7 @@ package cache
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"log/slog"
 	"os"
@@ -158,4 +159,25 @@ func TestLostIsNotForgotten(t *testing.T) {
 			t.Error("the reader got to the end of a blob that is not what its digest says")
 		})
 	}
+}
+
+// TestCopiesAreBounded: a reader who has to wait for his turn to copy can be
+// interrupted, and those who wait for bytes hold none.
+func TestCopiesAreBounded(t *testing.T) {
+	const size = 4 * chunkSize
+	from, d := newSource(size)
+	s := openStore(t, t.TempDir())
+	r := openBlob(t, s, d, size, from)
+	mustRead(t, r, from.content) // just now: its change time is not trusted yet
+	for range maxCopies {
+		s.copies <- struct{}{}
+	}
+	ctx, cancel := context.WithCancelCause(t.Context())
+	gone := errors.New("gone")
+	cancel(gone)
+	if _, err := r.ReadAt(ctx, make([]byte, 10), 0); !errors.Is(err, gone) {
+		t.Fatalf("error %v, want %v", err, gone)
+	}
+	<-s.copies
+	mustRead(t, r, from.content)
 }

@@ -163,10 +163,3 @@ func TestAttributes(t *testing.T) {
 		}
 	}
 }
-
-// TestExtendedAttributes: that there are none is not that the call does not
-// exist.
-func TestExtendedAttributes(t *testing.T) {
-	m := mountRegistry(t, Options{})
-	reader(t, readAttributes, m.dir)
-}

@@ -42,8 +42,12 @@ func toErrno(err error) syscall.Errno {
 		return syscall.ETIMEDOUT
 	case errors.Is(err, errCrowded):
 		return syscall.EAGAIN
-	case errors.Is(err, errDenied):
+	case errors.Is(err, errDenied), errors.Is(err, tree.ErrCrawler):
 		return syscall.EACCES
+	case errors.Is(err, tree.ErrOffline):
+		// The one error of that number: that the network cannot be reached otherwise
+		// is EHOSTUNREACH.
+		return syscall.ENETUNREACH
 	case errors.Is(err, cache.ErrMismatch), errors.Is(err, registry.ErrMismatch):
 		return syscall.EBADMSG
 	case errors.Is(err, registry.ErrTooLarge):
@@ -96,8 +100,12 @@ func isTLS(err error) bool {
 }
 
 // isNews says whether an error belongs into the log of errors: a name that does
-// not exist is an answer like any other, unless there is a reason to tell.
+// not exist is an answer like any other, unless there is a reason to tell. What a
+// crawler does not get is told once, by the tree: it would push all else out.
 func isNews(err error) bool {
+	if errors.Is(err, tree.ErrCrawler) {
+		return false
+	}
 	if errors.Is(err, tree.ErrNoPlatform) || errors.Is(err, tree.ErrNotImage) {
 		return true
 	}

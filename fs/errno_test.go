@@ -32,6 +32,8 @@ var errnoCases = []struct {
 	{"401", answer(401), syscall.EACCES},
 	{"403", answer(403), syscall.EACCES},
 	{"mode bits", errDenied, syscall.EACCES},
+	{"indexer", fmt.Errorf("x: %w", tree.ErrCrawler), syscall.EACCES},
+	{"offline", fmt.Errorf("x: %w", tree.ErrOffline), syscall.ENETUNREACH},
 	{"429", answer(429), syscall.EAGAIN},
 	{"500", answer(500), remoteIO},
 	{"503", answer(503), remoteIO},
@@ -86,12 +88,12 @@ func TestErrno(t *testing.T) {
 }
 
 func TestNews(t *testing.T) {
-	for _, err := range []error{nil, answer(404), iofs.ErrNotExist, errInterrupted} {
+	for _, err := range []error{nil, answer(404), iofs.ErrNotExist, errInterrupted, tree.ErrCrawler} {
 		if isNews(err) {
 			t.Errorf("%v is logged", err)
 		}
 	}
-	for _, err := range []error{answer(403), answer(500), tree.ErrNoPlatform, tree.ErrNotImage, errTimeout, errors.New("x")} {
+	for _, err := range []error{answer(403), answer(500), tree.ErrNoPlatform, tree.ErrNotImage, errTimeout, tree.ErrOffline, errors.New("x")} {
 		if !isNews(err) {
 			t.Errorf("%v is not logged", err)
 		}

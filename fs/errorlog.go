@@ -3,6 +3,7 @@ package fs
 import (
 	"errors"
 	"fmt"
+	"path"
 	"slices"
 	"strings"
 	"sync"
@@ -96,17 +97,39 @@ func (l *ErrorLog) recent() []logEntry {
 	return append([]logEntry{}, l.entries...)
 }
 
-// text is the log as lines: time, path, errno, what was said.
+// last is the latest entry about a path or, where below, a name directly in it.
+func (l *ErrorLog) last(at string, below bool) (logEntry, bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, e := range slices.Backward(l.entries) {
+		in := path.Dir(e.Path)
+		if in == "." {
+			in = ""
+		}
+		if e.Path == at || below && e.Path != "" && in == at {
+			return e, true
+		}
+	}
+	return logEntry{}, false
+}
+
+// text is the log as lines.
 func (l *ErrorLog) text() []byte {
 	var b strings.Builder
 	for _, e := range l.recent() {
-		fmt.Fprintf(&b, "%s\t%s\t%s\t%s", e.At.UTC().Format(time.RFC3339), e.Path, e.Errno, e.Text)
-		if e.Count > 1 {
-			fmt.Fprintf(&b, " (%d times)", e.Count)
-		}
+		b.WriteString(e.line())
 		b.WriteByte('\n')
 	}
 	return []byte(b.String())
+}
+
+// line is an entry in words: time, path, errno, what was said.
+func (e logEntry) line() string {
+	times := ""
+	if e.Count > 1 {
+		times = fmt.Sprintf(" (%d times)", e.Count)
+	}
+	return fmt.Sprintf("%s\t%s\t%s\t%s%s", e.At.UTC().Format(time.RFC3339), e.Path, e.Errno, e.Text, times)
 }
 
 // maxText is how long an error may be there, in bytes.

@@ -6,10 +6,13 @@ import (
 	"fmt"
 	"os"
 	"strconv"
+	"sync"
 	"syscall"
 	"time"
 
 	"github.com/hanwen/go-fuse/v2/fuse"
+
+	"github.com/ocidistfs/ocidistfs/fs/tree"
 )
 
 // signalPoll is how often a caller whose request was interrupted is looked at: a
@@ -28,6 +31,7 @@ func (m *mount) wait(ctx context.Context, work func(context.Context) error) erro
 	own, interrupt := context.WithCancelCause(timed)
 	defer interrupt(nil)
 	pid := callerPid(ctx)
+	own = tree.WithCaller(own, sync.OnceValue(func() tree.Caller { return callerOf(pid) }))
 	stop := context.AfterFunc(ctx, func() { awaitFatal(own, pid, interrupt) })
 	defer stop()
 	return work(own)
@@ -38,6 +42,30 @@ func callerPid(ctx context.Context) uint32 {
 		return caller.Pid
 	}
 	return 0
+}
+
+// callerOf is the program that a thread belongs to: the kernel names the thread
+// (proc_pid_status(5)). Of one in another PID namespace nothing is known.
+func callerOf(thread uint32) tree.Caller {
+	if thread == 0 {
+		return tree.Caller{}
+	}
+	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", thread))
+	if err != nil {
+		return tree.Caller{}
+	}
+	_, group, _ := bytes.Cut(status, []byte("\nTgid:"))
+	group, _, _ = bytes.Cut(group, []byte("\n"))
+	process, err := strconv.Atoi(string(bytes.TrimSpace(group)))
+	if err != nil {
+		return tree.Caller{}
+	}
+	// Not the name in the status: threads may have names of their own.
+	name, err := os.ReadFile(fmt.Sprintf("/proc/%d/comm", process))
+	if err != nil {
+		return tree.Caller{} // it has ended
+	}
+	return tree.Caller{Process: process, Name: string(bytes.TrimSuffix(name, []byte("\n")))}
 }
 
 // awaitFatal ends ctx once a fatal signal is pending for the caller, or where

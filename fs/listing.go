@@ -83,9 +83,10 @@ func (l *listing) await(ctx context.Context) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.stop == nil {
-		// It outlives this call, and whoever is interrupted in it.
+		// It outlives this call, and whoever is interrupted in it; but it is for the
+		// same caller.
 		var own context.Context
-		own, l.stop = context.WithCancel(context.Background())
+		own, l.stop = context.WithCancel(context.WithoutCancel(ctx))
 		go l.fill(own)
 	}
 	for l.at == len(l.entries) && !l.ended {

@@ -44,6 +44,12 @@ func mountRegistry(t testing.TB, opts Options) *mounted {
 // mountFor does the same with another TTL of tags and lists.
 func mountFor(t testing.TB, opts Options, ttl time.Duration) *mounted {
 	t.Helper()
+	return mountWith(t, opts, func(o *tree.Options) { o.TagTTL, o.ListTTL = ttl, ttl })
+}
+
+// mountWith does, with another tree.
+func mountWith(t testing.TB, opts Options, change func(*tree.Options)) *mounted {
+	t.Helper()
 	m := &mounted{registry: registrytest.Start(t, registrytest.Options{}), clock: &clock{}}
 	client := registry.NewClient(registry.Options{Keychain: registry.Anonymous()})
 	t.Cleanup(client.Close)
@@ -55,10 +61,16 @@ func mountFor(t testing.TB, opts Options, ttl time.Duration) *mounted {
 	if opts.Errors == nil {
 		opts.Errors = NewErrorLog(nil)
 	}
-	shown := tree.New(tree.Options{
-		Client: client, Store: m.store, TagTTL: ttl, ListTTL: ttl,
-		Now: m.clock.now, Report: opts.Errors.Add,
-	})
+	treeOptions := tree.Options{
+		Client: client, Store: m.store, TagTTL: time.Minute, ListTTL: time.Minute,
+		Now: m.clock.now, Logger: opts.Logger, Report: opts.Errors.Add,
+	}
+	change(&treeOptions)
+	if treeOptions.Store != m.store { // the test has one of its own
+		_ = m.store.Close() // nothing is in it
+		m.store = treeOptions.Store
+	}
+	shown := tree.New(treeOptions)
 	t.Cleanup(shown.Close)
 	m.dir, m.server = mountTree(t, shown.Root(), opts)
 	return m

@@ -34,7 +34,8 @@ const (
 	readMapped = "mapped"
 	// readSignalled reads a file under signals and writes how long it is: FILE.
 	readSignalled = "signalled"
-	// readAttributes asks for extended attributes: PATH.
+	// readAttributes asks for extended attributes, and writes that of the last error
+	// and, before it, whether it is listed: PATH.
 	readAttributes = "attributes"
 	// readHalves reads half of a file, says so, waits for a line and writes all of
 	// it to another: FILE TO.
@@ -63,7 +64,7 @@ func TestMain(m *testing.M) {
 	case readSignalled:
 		err = readUnderSignals(os.Args[1])
 	case readAttributes:
-		err = expectNoAttributes(os.Args[1])
+		err = printAttributes(os.Args[1])
 	case readHalves:
 		err = copyHalves(os.Args[1], os.Args[2])
 	case listTwice:
@@ -189,13 +190,31 @@ func readUnderSignals(path string) error {
 	return nil
 }
 
-func expectNoAttributes(path string) error {
+func printAttributes(path string) error {
 	if _, err := unix.Getxattr(path, "user.x", nil); !errors.Is(err, unix.ENODATA) {
 		return fmt.Errorf("getxattr: %w, want ENODATA", err)
 	}
-	if n, err := unix.Listxattr(path, nil); n != 0 || err != nil {
-		return fmt.Errorf("listxattr: %d bytes, %w", n, err)
+	list := make([]byte, 1000)
+	n, err := unix.Listxattr(path, list)
+	if err != nil {
+		return fmt.Errorf("listxattr: %w", err)
 	}
+	fmt.Printf("%q\n", list[:n])
+	size, err := unix.Getxattr(path, lastErrorName, nil)
+	if errors.Is(err, unix.ENODATA) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("getxattr %s: %w", lastErrorName, err)
+	}
+	if _, err := unix.Getxattr(path, lastErrorName, make([]byte, size-1)); !errors.Is(err, unix.ERANGE) {
+		return fmt.Errorf("getxattr with too little room: %w, want ERANGE", err)
+	}
+	value := make([]byte, size)
+	if n, err = unix.Getxattr(path, lastErrorName, value); err != nil || n != size {
+		return fmt.Errorf("getxattr %s: %d bytes of %d, %w", lastErrorName, n, size, err)
+	}
+	fmt.Printf("%s\n", value)
 	return nil
 }
 

@@ -31,6 +31,9 @@ type Options struct {
 	// OpTimeout ends an operation that takes longer; 0 is a minute.
 	OpTimeout time.Duration
 	Logger    *slog.Logger // nil discards
+	// Memory is how many bytes of READs the kernel may have under way at once; 0 is as
+	// many as it does best with.
+	Memory int64
 	// Status is shown in .ocidistfs/status.json; nil shows the errors alone. It
 	// must not touch the mount.
 	Status func() any
@@ -41,13 +44,15 @@ type Options struct {
 const (
 	// opTimeout is how long an operation may take, unless told otherwise.
 	opTimeout = time.Minute
-	// maxWrite is the largest READ that the kernel sends.
-	maxWrite = 1 << 20
+	// minRead and maxRead bound the largest READ that the kernel sends: less is a
+	// call for every 32 pages, more it does not do.
+	minRead = 128 << 10
+	maxRead = 1 << 20
 	// maxBackground is how many READs may wait at once before others have to: one
 	// dead registry must not stop the rest.
 	maxBackground = 256
 	// maxInflight bounds the memory of requests as they come from the kernel. What
-	// READs are answered with is not counted, but not touched before it arrives.
+	// READs are answered with is not counted: readSize bounds that.
 	maxInflight = 256 << 20
 	// negativeLifetime is for how long the kernel remembers that a name does not
 	// exist; the tree remembers longer where it may.
@@ -89,7 +94,7 @@ func Mount(mountpoint string, tree tree.Dir, opts Options) (*Server, error) {
 	options := &fuse.MountOptions{
 		FsName: typeName, Name: typeName,
 		AllowOther:              opts.AllowOther,
-		MaxWrite:                maxWrite,
+		MaxWrite:                readSize(opts.Memory),
 		MaxBackground:           maxBackground,
 		MaxInflightRequestBytes: maxInflight,
 		DisableReadDirPlus:      true, // it looks every entry up
@@ -120,6 +125,21 @@ func Mount(mountpoint string, tree tree.Dir, opts Options) (*Server, error) {
 		raiseReadAhead(mountpoint, opts.Logger)
 	}
 	return &Server{mountpoint: mountpoint, fuse: server}, nil
+}
+
+// readSize is the largest READ. The library makes room for an answer before
+// anybody is asked for it, and keeps that until it is sent, however long bytes are
+// waited for: so it is the size of READs that bounds what hundreds of them hold, and
+// not fewer of them, since one dead registry would have them all.
+func readSize(memory int64) int {
+	if memory == 0 {
+		return maxRead
+	}
+	size := minRead
+	for size < maxRead && int64(2*size)*maxBackground <= memory {
+		size *= 2
+	}
+	return size
 }
 
 // Wait returns when the mount is gone, and all that was asked is answered.

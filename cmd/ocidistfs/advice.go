@@ -70,6 +70,8 @@ func advice(err error) string {
 		return "nobody listens there: check the host and its port"
 	case errors.Is(err, syscall.EHOSTUNREACH), errors.Is(err, syscall.ENETUNREACH):
 		return "no way leads there: check the network; --proxy leads through a proxy"
+	case errors.Is(err, tree.ErrOffline):
+		return "without --offline it is fetched"
 	case errors.Is(err, tree.ErrNoPlatform):
 		return "--platform chooses another"
 	case errors.Is(err, context.DeadlineExceeded), errors.As(err, &timeout) && timeout.Timeout():

@@ -13,6 +13,7 @@ import (
 	"syscall"
 	"testing"
 
+	"github.com/ocidistfs/ocidistfs/fs/tree"
 	"github.com/ocidistfs/ocidistfs/registry"
 )
 
@@ -39,6 +40,7 @@ func TestAdvice(t *testing.T) {
 		"too many":         {answered(429), "docker login reg.example.com:5000"},
 		"a failure":        {answered(502), "reg.example.com:5000 failed"},
 		"not found":        {answered(404), ""},
+		"offline":          {fmt.Errorf("pull: %w", tree.ErrOffline), "without --offline"},
 		"anything else":    {errors.New("anything"), ""},
 	} {
 		got := advice(c.err)

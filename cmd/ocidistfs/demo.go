@@ -60,6 +60,7 @@ func demo(ctx context.Context, s streams, mountpoint string) (err error) {
 	m := mount{
 		Connection: connection{Anonymous: true, ReadTimeout: 30 * time.Second},
 		Ahead:      demoAhead,
+		Memory:     256 << 20,
 		Mountpoint: mountpoint,
 		CacheDir:   filepath.Join(dir, "cache"),
 		TagTTL:     time.Minute, ListTTL: time.Minute, OpTimeout: time.Minute,

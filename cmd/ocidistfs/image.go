@@ -34,7 +34,7 @@ func (p *pull) cachedImage(ctx context.Context, client *registry.Client, dir str
 		return image{}, advised{err, "--cache-dir names another; --no-cache does without"}
 	}
 	t := tree.New(tree.Options{
-		Client: client, Store: store, Platform: p.platform,
+		Client: client, Store: store, Platform: p.platform, Offline: p.offline,
 		ReadAhead: int64(p.ahead.ReadAhead), Connections: p.ahead.Connections,
 	})
 	img, err := imageOf(ctx, t, store, p.ref)

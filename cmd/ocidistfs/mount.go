@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"runtime/debug"
 	"time"
 
 	"github.com/alecthomas/kingpin/v2"
@@ -24,6 +25,9 @@ type mount struct {
 	Connection connection
 	Logging    logging
 	Ahead      ahead
+	Staleness  staleness
+	Memory     byteSize
+	Pace       int
 	Mountpoint string // absolute
 	CacheDir   string // absolute
 	Limits     cacheLimits
@@ -35,6 +39,13 @@ type mount struct {
 	AllowOther bool
 	UID, GID   uint32
 }
+
+// othersWarning is what whoever mounts for others has to know.
+const othersWarning = "with --allow-other every user of this machine reads what your credentials may read, and asks registries in your name"
+
+// minMemory is what a mount needs to be of use: a few manifests of the largest
+// kind, and room for the READs of some programs.
+const minMemory = 64 << 20
 
 const mountExamples = `ocidistfs mount /mnt/reg
 # In the foreground, with what happens on the terminal:
@@ -61,9 +72,12 @@ func addMount(app *kingpin.Application) (string, command) {
 	cmd.Flag("tag-ttl", "For how long a tag is not asked for again.").Default("60s").DurationVar(&m.TagTTL)
 	cmd.Flag("list-ttl", "For how long a list of tags is not asked for again.").Default("60s").DurationVar(&m.ListTTL)
 	cmd.Flag("op-timeout", "How long a system call may take.").Default("60s").DurationVar(&m.OpTimeout)
+	m.Staleness.flags(cmd)
+	cmd.Flag("pace", "How many new manifests a second one program may ask for, after the first fifty; programs that index file systems get none. 0 lets all.").Default("10").IntVar(&m.Pace)
+	cmd.Flag("memory", "How much memory the mount aims to stay below.").Default("256MiB").SetValue(&m.Memory)
 	platformFlag(cmd, &m.Platform)
 	cmd.Flag("registry", "List this host in the root (repeatable, or a list with commas).").PlaceHolder("HOST").SetValue(&m.Registries)
-	cmd.Flag("allow-other", "Let other users look, by mode bits.").BoolVar(&m.AllowOther)
+	cmd.Flag("allow-other", "Let other users look, by mode bits: what they look at is asked for with the credentials of who mounts.").BoolVar(&m.AllowOther)
 	cmd.Flag("uid", "Owner of the files; by default who mounts.").PlaceHolder("UID").Default(fmt.Sprint(os.Getuid())).Uint32Var(&m.UID)
 	cmd.Flag("gid", "Group of the files; by default that of who mounts.").PlaceHolder("GID").Default(fmt.Sprint(os.Getgid())).Uint32Var(&m.GID)
 	cmd.Flag("foreground", "Stay, until a signal or an unmount.").Short('f').BoolVar(&foreground)
@@ -71,6 +85,11 @@ func addMount(app *kingpin.Application) (string, command) {
 	return cmd.FullCommand(), func(ctx context.Context, s streams) error {
 		if err := m.check(ctx, s); err != nil {
 			return err
+		}
+		if m.AllowOther {
+			if _, err := fmt.Fprintln(s.err, "ocidistfs: warning:", othersWarning); err != nil {
+				return err
+			}
 		}
 		if !foreground {
 			return m.background(ctx)
@@ -101,6 +120,15 @@ func (m *mount) check(ctx context.Context, s streams) error {
 	}
 	if err := m.Ahead.check(); err != nil {
 		return err
+	}
+	if err := m.Staleness.check(); err != nil {
+		return err
+	}
+	if m.Pace < 0 {
+		return usagef("--pace cannot be negative")
+	}
+	if m.Memory < minMemory {
+		return usagef("--memory %s: at least 64MiB", &m.Memory)
 	}
 	if _, err := parsePlatform(m.Platform); err != nil {
 		return err
@@ -155,24 +183,30 @@ func (m *mount) serve(ctx context.Context, log *slog.Logger, ready func() error)
 	if err != nil {
 		return err
 	}
+	debug.SetMemoryLimit(int64(m.Memory)) // a process serves one mount
 	mistakes := fs.NewErrorLog(nil)
 	t := tree.New(tree.Options{
 		Client: client, Store: store,
 		Registries: append(configuredHosts(log), m.Registries...),
 		TagTTL:     m.TagTTL, ListTTL: m.ListTTL, Platform: platform,
 		ReadAhead: int64(m.Ahead.ReadAhead), Connections: m.Ahead.Connections,
-		Report: mistakes.Add,
+		StaleIfError: m.Staleness.StaleIfError, Offline: m.Staleness.Offline, Pace: m.Pace,
+		Memory: int64(m.Memory) / 2,
+		Logger: log, Report: mistakes.Add,
 	})
 	defer t.Close()
 	server, err := fs.Mount(m.Mountpoint, t.Root(), fs.Options{
-		AllowOther: m.AllowOther, UID: m.UID, GID: m.GID, OpTimeout: m.OpTimeout, Logger: log, Errors: mistakes,
-		Status: m.status(client, store, platform),
+		AllowOther: m.AllowOther, UID: m.UID, GID: m.GID, OpTimeout: m.OpTimeout, Logger: log, Errors: mistakes, Memory: int64(m.Memory),
+		Status: m.status(client, store, t, platform),
 	})
 	if err != nil {
 		return err
 	}
 	gone := make(chan struct{})
 	go func() { server.Wait(); close(gone) }()
+	if m.AllowOther {
+		log.Warn(othersWarning, "mountpoint", m.Mountpoint)
+	}
 	if err := ready(); err != nil {
 		return errors.Join(err, server.Unmount())
 	}

@@ -24,20 +24,43 @@ type mountStatus struct {
 	Platform   string         `json:"platform"`
 	TagTTL     string         `json:"tagTTL"`
 	ListTTL    string         `json:"listTTL"`
+	Offline    bool           `json:"offline"`
+	Stale      []staleTag     `json:"stale"`
 	CacheDir   string         `json:"cacheDir"`
 	Cache      cache.Stats    `json:"cache"`
 	Registries registry.Stats `json:"registries"`
 }
 
 // status returns what makes the status of the mount.
-func (m *mount) status(client *registry.Client, store *cache.Store, platform tree.Platform) func() any {
+func (m *mount) status(client *registry.Client, store *cache.Store, t *tree.Tree, platform tree.Platform) func() any {
 	started := time.Now().UTC().Truncate(time.Second)
 	return func() any {
 		return mountStatus{
 			versionString(), runtime.Version(), os.Getpid(), m.Mountpoint, started, platform.String(),
-			m.TagTTL.String(), m.ListTTL.String(), store.Dir(), store.Stats(), client.Stats(),
+			m.TagTTL.String(), m.ListTTL.String(), m.Staleness.Offline, staleTags(t.Stale(), time.Now()), store.Dir(), store.Stats(), client.Stats(),
 		}
 	}
+}
+
+// A staleTag is a tag that means what it did, since its registry fails.
+type staleTag struct {
+	Reference string    `json:"reference"`
+	Digest    string    `json:"digest"`
+	Age       string    `json:"age"` // since the registry said so
+	Since     time.Time `json:"since"`
+	Error     string    `json:"error"`
+}
+
+// shownStale bounds how many a status has; the file is made anew for each look.
+const shownStale = 100
+
+func staleTags(tags []tree.StaleTag, now time.Time) []staleTag {
+	shown := make([]staleTag, 0, min(len(tags), shownStale))
+	for _, t := range tags[:min(len(tags), shownStale)] {
+		age := max(now.Sub(t.Confirmed), 0).Round(time.Second)
+		shown = append(shown, staleTag{t.Reference, t.Digest, age.String(), t.Since.UTC(), t.Reason})
+	}
+	return shown
 }
 
 // A mountReport is a mount as seen from outside.

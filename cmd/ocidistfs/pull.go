@@ -24,6 +24,7 @@ type pull struct {
 	limits              cacheLimits
 	noManifests, noSums bool
 	noCache             bool
+	offline             bool
 }
 
 const pullExamples = `ocidistfs pull docker.io/library/alpine:3.10 --path /tmp/foo.tar
@@ -44,6 +45,7 @@ func addPull(app *kingpin.Application) (string, command) {
 	cmd.Flag("no-manifests", "Do not show the manifests.").BoolVar(&p.noManifests)
 	cmd.Flag("no-hashes", "Do not show their digests.").BoolVar(&p.noSums)
 	cmd.Flag("no-cache", "Keep nothing on disk but the tarball.").BoolVar(&p.noCache)
+	cmd.Flag("offline", "Make no request: take all of it from the cache, whatever its age.").BoolVar(&p.offline)
 	cacheFlag(cmd, &p.cacheDir)
 	p.limits.flags(cmd)
 	p.ahead.flags(cmd)
@@ -56,6 +58,9 @@ func addPull(app *kingpin.Application) (string, command) {
 		}
 		if p.path == "" {
 			return usagef("--path is empty; - is standard output")
+		}
+		if p.offline && p.noCache {
+			return usagef("--offline and --no-cache exclude each other: there would be nothing to take it from")
 		}
 		if err := p.ahead.check(); err != nil {
 			return err

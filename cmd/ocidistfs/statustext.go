@@ -55,6 +55,12 @@ func (r mountReport) write(w *strings.Builder, now time.Time) {
 	line("version", "%s, process %d", m.Version, m.PID)
 	line("since", "%s (%s)", m.Started.Local().Format(time.DateTime), roughly(now.Sub(m.Started)))
 	line("platform", "%s", m.Platform)
+	if m.Offline {
+		line("offline", "no request is made")
+	}
+	if n := len(m.Stale); n > 0 {
+		line("stale", "%s, since registries fail; the first: %s, of %s ago", count(n, "tag"), m.Stale[0].Reference, m.Stale[0].Age)
+	}
 	line("cache", "%s", m.CacheDir)
 	if u := r.Usage; u != nil {
 		line("", "%s, %s; partial: %s, %s", count(u.Blobs, "blob"), size(u.BlobBytes), count(u.Partial, "blob"), size(u.PartialBytes))

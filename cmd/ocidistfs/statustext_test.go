@@ -39,6 +39,8 @@ func TestWriteReports(t *testing.T) {
 	r := mountReport{Mountpoint: "/mnt/reg", State: "serving", Mount: &mountStatus{
 		Version: "v1", Started: now.Add(-time.Hour), CacheDir: "/cache",
 		Cache:      cache.Stats{Active: 2, Mismatches: 1},
+		Offline:    true,
+		Stale:      []staleTag{{Reference: "r.io/a:1", Age: "10m0s"}, {Reference: "r.io/a:2", Age: "1s"}},
 		Registries: registry.Stats{Hosts: map[string]registry.HostStats{}},
 	}}
 	for i := range 12 {
@@ -51,6 +53,8 @@ func TestWriteReports(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, want := range []string{
+		"  offline    no request is made\n",
+		"  stale      2 tags, since registries fail; the first: r.io/a:1, of 10m0s ago\n",
 		"/mnt/reg\n", "(1 hour)\n", "  transfers  2 active;", "1 blob did not match the digest\n",
 		"             host11.example: 11, 0 B\n             host10.example", "and 2 more hosts\n",
 		"  errors     0 seconds ago, path07: said (7 times)\n", "7 more in /mnt/reg/.ocidistfs/errors\n",

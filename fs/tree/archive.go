@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+
 	"github.com/ocidistfs/ocidistfs/cache"
 	"github.com/ocidistfs/ocidistfs/fs/imagetar"
 	"github.com/ocidistfs/ocidistfs/fs/readat"
@@ -17,7 +19,7 @@ func (r *repository) openArchive(ctx context.Context, a *imagetar.Archive) (*Ope
 	open := &OpenArchive{store: r.tree.opts.Store, archive: a}
 	readers := make([]readat.Reader, 0, len(a.Blobs()))
 	for _, d := range a.Blobs() {
-		blob, err := r.local.Blob(d.Digest, d.Size, BlobFetcher(r.tree.opts.Client, r.remote, d)).Open(ctx)
+		blob, err := r.local.Blob(d.Digest, d.Size, r.fetcher(d)).Open(ctx)
 		if err != nil {
 			return nil, errors.Join(fmt.Errorf("open %s@%s: %w", r.name(), d.Digest, err), open.Close())
 		}
@@ -30,6 +32,14 @@ func (r *repository) openArchive(ctx context.Context, a *imagetar.Archive) (*Ope
 	}
 	open.Ahead = readat.ReadAhead(whole, r.tree.ahead)
 	return open, nil
+}
+
+// fetcher is where a blob comes from that the cache does not have.
+func (r *repository) fetcher(d v1.Descriptor) cache.Fetcher {
+	if r.tree.opts.Offline {
+		return noBlob{r.name()}
+	}
+	return BlobFetcher(r.tree.opts.Client, r.remote, d)
 }
 
 // An OpenArchive is an open image.tar. It is safe for concurrent use.

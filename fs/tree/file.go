@@ -2,6 +2,8 @@ package tree
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"time"
 
 	"github.com/ocidistfs/ocidistfs/fs/imagetar"
@@ -108,6 +110,9 @@ func (f tarFile) Open(ctx context.Context) (OpenFile, error) {
 	open, err := f.repo.openArchive(ctx, a)
 	if err != nil {
 		return nil, err
+	}
+	if !open.Verified() && f.repo.tree.pacer.shuts(ctx) {
+		return nil, errors.Join(fmt.Errorf("open %s@%s: %w", f.repo.name(), f.digest, ErrCrawler), open.Close())
 	}
 	return open, nil
 }

@@ -40,7 +40,13 @@ type fixture struct {
 
 func newFixture(t testing.TB, opts registrytest.Options) *fixture {
 	t.Helper()
-	f := &fixture{t: t, server: registrytest.Start(t, opts), dir: t.TempDir(), now: time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)}
+	return newFixtureIn(t, t.TempDir(), opts)
+}
+
+// newFixtureIn has its cache in a directory that may outlive the test.
+func newFixtureIn(t testing.TB, dir string, opts registrytest.Options) *fixture {
+	t.Helper()
+	f := &fixture{t: t, server: registrytest.Start(t, opts), dir: dir, now: time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)}
 	var err error
 	if f.store, err = cache.Open(f.dir, cache.Options{Now: f.clock}); err != nil {
 		t.Fatal(err)
@@ -60,14 +66,22 @@ func newFixture(t testing.TB, opts registrytest.Options) *fixture {
 // newTree makes another tree over the same store, as another process would.
 func (f *fixture) newTree(platform string) *Tree {
 	f.t.Helper()
+	return f.newTreeWith(platform, func(*Options) {})
+}
+
+// newTreeWith does, with other options.
+func (f *fixture) newTreeWith(platform string, change func(*Options)) *Tree {
+	f.t.Helper()
 	p, err := ParsePlatform(platform)
 	if err != nil {
 		f.t.Fatal(err)
 	}
-	t := New(Options{
+	opts := Options{
 		Client: f.client, Store: f.store, Platform: p, TagTTL: tagTTL, ListTTL: listTTL,
 		Now: f.clock, Report: f.report,
-	})
+	}
+	change(&opts)
+	t := New(opts)
 	f.t.Cleanup(t.Close)
 	return t
 }

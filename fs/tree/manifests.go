@@ -9,17 +9,15 @@ import (
 	"github.com/ocidistfs/ocidistfs/cache"
 )
 
-const (
-	// manifestBytes bounds what is kept of manifests in memory; ordinary ones
-	// have a few KiB, the largest that a registry may send 8 MiB.
-	manifestBytes = 64 << 20
-	// manifestCount bounds how many are kept, for their fixed cost.
-	manifestCount = 16 << 10
-)
+// manifestCount bounds how many manifests are kept in memory, for their fixed
+// cost.
+const manifestCount = 16 << 10
 
 // manifests keeps the manifests that were used last in memory, so that walking
 // through image directories reads no file twice. It is safe for concurrent use.
 type manifests struct {
+	limit int // set once: of bytes; ordinary ones have a few KiB, the largest 8 MiB
+
 	mu    sync.Mutex
 	kept  *simplelru.LRU[manifestKey, cache.Manifest] // guarded by mu
 	bytes int                                         // guarded by mu; of what is in kept
@@ -32,8 +30,8 @@ type manifestKey struct {
 	digest     v1.Hash
 }
 
-func newManifests() *manifests {
-	m := &manifests{}
+func newManifests(limit int) *manifests {
+	m := &manifests{limit: limit}
 	kept, err := simplelru.NewLRU(manifestCount, func(_ manifestKey, evicted cache.Manifest) {
 		m.bytes -= len(evicted.Bytes)
 	})
@@ -56,7 +54,7 @@ func (m *manifests) put(k manifestKey, manifest cache.Manifest) {
 	m.kept.Remove(k) // calls the eviction function, so that bytes stays right
 	m.kept.Add(k, manifest)
 	m.bytes += len(manifest.Bytes)
-	for m.bytes > manifestBytes {
+	for m.bytes > m.limit {
 		m.kept.RemoveOldest()
 	}
 }

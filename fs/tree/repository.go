@@ -3,6 +3,7 @@ package tree
 import (
 	"context"
 	"errors"
+	"fmt"
 	iofs "io/fs"
 
 	"github.com/ocidistfs/ocidistfs/cache"
@@ -24,6 +25,12 @@ func (r *repository) name() string { return r.remote.Name() }
 func (r *repository) manifest(ctx context.Context, d registry.Digest) (cache.Manifest, error) {
 	if m, ok := r.kept(d); ok {
 		return m, nil
+	}
+	if r.tree.opts.Offline {
+		return cache.Manifest{}, fmt.Errorf("get manifest %s@%s: %w", r.name(), d, ErrOffline)
+	}
+	if err := r.tree.pacer.admit(ctx, false); err != nil {
+		return cache.Manifest{}, fmt.Errorf("get manifest %s@%s: %w", r.name(), d, err)
 	}
 	answer, err := r.tree.flights.ask(ctx, r.name()+"@"+d.String(), func(ctx context.Context) (resolution, error) {
 		if m, ok := r.kept(d); ok {

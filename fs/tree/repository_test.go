@@ -62,10 +62,14 @@ func TestManifestsAreBounded(t *testing.T) {
 	if !ok {
 		t.Fatal("a manifest that was just used is not in memory")
 	}
-	m.Bytes = make([]byte, manifestBytes/8)
+	limit := f.tree.manifests.limit
+	if limit != defaultMemory/2 {
+		t.Errorf("%d bytes of manifests may be in memory, want half of %d", limit, defaultMemory)
+	}
+	m.Bytes = make([]byte, limit/8)
 	for i := range 20 {
 		f.tree.manifests.put(manifestKey{f.path("b"), registrytest.DigestOf([]byte{byte(i)})}, m)
-		if n := f.tree.manifests.bytes; n > manifestBytes {
+		if n := f.tree.manifests.bytes; n > limit {
 			t.Fatalf("%d bytes of manifests in memory", n)
 		}
 	}

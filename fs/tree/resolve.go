@@ -2,6 +2,8 @@ package tree
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"time"
 
 	"github.com/ocidistfs/ocidistfs/cache"
@@ -16,23 +18,47 @@ type tagKey struct{ repository, tag string }
 
 // resolve returns what a tag means and until when. A tag that was resolved
 // within its TTL costs no request, one that is older a HEAD, an unknown one a
-// GET.
+// GET. Where the registry fails to answer it means what it did, for a while.
 func (r *repository) resolve(ctx context.Context, tag string) (resolution, error) {
-	if answer, ok := r.fresh(tag); ok {
+	if answer, ok := r.atHand(tag); ok {
 		return answer, nil
 	}
+	if r.tree.opts.Offline {
+		if answer, ok := r.lastKnown(tag); ok {
+			return answer, nil
+		}
+		return resolution{}, fmt.Errorf("resolve %s:%s: %w", r.name(), tag, ErrOffline)
+	}
+	before, known := r.record(tag)
+	if err := r.tree.pacer.admit(ctx, known); err != nil {
+		if answer, ok := r.lastKnown(tag); ok {
+			return answer, nil
+		}
+		return resolution{}, fmt.Errorf("resolve %s:%s: %w", r.name(), tag, err)
+	}
 	return r.tree.flights.ask(ctx, r.name()+":"+tag, func(ctx context.Context) (resolution, error) {
-		if answer, ok := r.fresh(tag); ok {
+		if answer, ok := r.atHand(tag); ok {
 			return answer, nil
 		}
 		asked := r.tree.now()
-		m, err := r.ask(ctx, tag)
+		own, cancel := ctx, context.CancelFunc(func() {})
+		if _, ok := r.servable(tag, before, asked); ok {
+			own, cancel = context.WithTimeoutCause(ctx, r.tree.staleWait, errTooSlow)
+		}
+		m, err := r.ask(own, tag)
+		cancel()
 		if err != nil {
 			if isAbsent(err) {
 				r.forget(tag)
 			}
+			if isAnswer(err) {
+				r.tree.stales.end(tagKey{r.name(), tag})
+			} else if answer, ok := r.failing(tag, before, err); ok {
+				return answer, nil
+			}
 			return resolution{}, err
 		}
+		r.tree.stales.end(tagKey{r.name(), tag})
 		record := cache.Tag{Digest: m.Digest, Resolved: r.tree.now()}
 		if r.refreshed(tag, asked) {
 			record.Resolved = asked // the answer is from before
@@ -41,6 +67,17 @@ func (r *repository) resolve(ctx context.Context, tag string) (resolution, error
 		r.reportLocal("tags/"+tag, r.local.PutTag(tag, record))
 		return resolution{m, r.until(tag, record)}, nil
 	})
+}
+
+// errTooSlow ends a request that there is a stale answer for.
+var errTooSlow = errors.New("no answer soon enough")
+
+// atHand returns what a tag means where nobody has to be asked now.
+func (r *repository) atHand(tag string) (resolution, bool) {
+	if answer, ok := r.fresh(tag); ok {
+		return answer, true
+	}
+	return r.stale(tag)
 }
 
 // fresh returns what a tag means where that needs no request: it is within its

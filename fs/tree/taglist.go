@@ -38,6 +38,10 @@ type tagList struct {
 // fresh, else from a new one.
 func (r *repository) tagNames(ctx context.Context) iter.Seq2[string, error] {
 	return func(yield func(string, error) bool) {
+		if r.tree.opts.Offline || r.tree.pacer.shuts(ctx) && !r.hasList() {
+			r.keptNames(ctx, yield)
+			return
+		}
 		list, err := r.currentList()
 		if err != nil {
 			yield("", err)
@@ -67,6 +71,12 @@ func (r *repository) tagNames(ctx context.Context) iter.Seq2[string, error] {
 			}
 		}
 	}
+}
+
+// hasList says whether there is a list that costs no request.
+func (r *repository) hasList() bool {
+	list, ok := r.tree.lists.get(r.name())
+	return ok && list.good(r.tree.now(), r.tree.opts.ListTTL)
 }
 
 // currentList returns a list that may still be used, or starts one. The caller

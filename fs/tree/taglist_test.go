@@ -296,7 +296,8 @@ func TestDroppedListEnds(t *testing.T) {
 // What lists hold of memory has a limit, and a list that is dropped is only
 // asked for again. It ends when nobody reads it any more.
 func TestListsAreBounded(t *testing.T) {
-	l := newLists()
+	const limit = 2 * maxTags
+	l := newLists(limit)
 	bad := func(*tagList) bool { return false }
 	ended := func(list *tagList) bool {
 		select {
@@ -314,8 +315,8 @@ func TestListsAreBounded(t *testing.T) {
 	for range maxTags {
 		l.grew(young)
 	}
-	if _, ok := l.get("old"); !ok || l.names != listedTags {
-		t.Fatalf("%d names, want %d", l.names, listedTags)
+	if _, ok := l.get("old"); !ok || l.names != limit {
+		t.Fatalf("%d names, want %d", l.names, limit)
 	}
 	l.leave(old)
 	if ended(old) {

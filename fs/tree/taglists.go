@@ -9,22 +9,24 @@ import (
 const (
 	// listCount bounds how many lists of tags are in memory.
 	listCount = 1024
-	// listedTags bounds how many names are in all of them together, some 200 MB
-	// at most: two of the largest lists, or twenty of the largest known.
-	listedTags = 2 * maxTags
+	// bytesOfTag is what a name in a list takes, in the list and in its index: most
+	// are short.
+	bytesOfTag = 100
 )
 
 // lists keeps the lists of tags that were used last, one a repository, and counts
 // who reads each. A reader goes on with a list that is dropped; one that is
 // neither kept nor read ends. It is safe for concurrent use.
 type lists struct {
+	limit int // set once: of names in all lists together; one of them is kept in any case
+
 	mu    sync.Mutex
 	kept  *simplelru.LRU[string, *tagList] // guarded by mu; by the repository's name
 	names int                              // guarded by mu; in all of kept
 }
 
-func newLists() *lists {
-	l := &lists{}
+func newLists(limit int) *lists {
+	l := &lists{limit: limit}
 	kept, err := simplelru.NewLRU(listCount, func(_ string, dropped *tagList) {
 		l.names -= dropped.counted
 		dropped.kept = false
@@ -100,7 +102,7 @@ func (l *lists) grew(list *tagList) {
 	}
 	list.counted++
 	l.names++
-	for l.names > listedTags && l.kept.Len() > 1 {
+	for l.names > l.limit && l.kept.Len() > 1 {
 		l.kept.RemoveOldest()
 	}
 }

@@ -12,6 +12,7 @@ import (
 	"context"
 	"fmt"
 	iofs "io/fs"
+	"log/slog"
 	"sync"
 	"time"
 
@@ -32,6 +33,19 @@ type Options struct {
 	// ListTTL for how long a list of tags is good. With 0 the registry is asked
 	// each time.
 	TagTTL, ListTTL time.Duration
+	// StaleIfError is for how long after a registry said what a tag means that is
+	// still good where it cannot be asked again; 0 is not at all.
+	StaleIfError time.Duration
+	// Offline makes no request: tags mean what they did, whatever their age, and what
+	// is not in the store is [ErrOffline].
+	Offline bool
+	// Pace is how many manifests a second a caller that is known, by [WithCaller],
+	// may ask registries for that nothing is known of, after the first fifty. 0 does
+	// not hold anybody back.
+	Pace int
+	// Memory is how many bytes the tree may keep of manifests and lists of tags, all
+	// in all; 0 is 128 MiB.
+	Memory int64
 	// Platform chooses the image of an index.
 	Platform Platform
 	// ReadAhead is how many bytes all sequential readers together may be ahead of
@@ -41,6 +55,9 @@ type Options struct {
 	Connections int
 	// Now is the clock; nil is time.Now.
 	Now func() time.Time
+	// Logger takes what no call is worse for: tags that are served stale, callers that
+	// are held back; nil discards.
+	Logger *slog.Logger
 	// Report takes failures that no call returns, such as a platform that is
 	// missing when a directory is listed; nil drops them. It is called from
 	// several goroutines.
@@ -58,6 +75,9 @@ type Tree struct {
 	flights   *flights       // what is being asked
 	ahead     *readat.Budget // what sequential readers share
 	refreshes refreshes      // since when what was learned counts
+	stales    *stales        // which tags mean what they did
+	staleWait time.Duration  // for an answer where there is a stale one
+	pacer     *pacer         // who asks how much
 	stop      chan struct{}  // closed by Close
 	running   sync.WaitGroup
 
@@ -71,6 +91,7 @@ type Tree struct {
 const (
 	defaultReadAhead   = 64 << 20
 	defaultConnections = 8
+	defaultMemory      = 128 << 20
 )
 
 // New returns a tree; its owner closes it.
@@ -81,6 +102,10 @@ func New(opts Options) *Tree {
 	if opts.Report == nil {
 		opts.Report = func(string, error) {}
 	}
+	if opts.Logger == nil {
+		opts.Logger = slog.New(slog.DiscardHandler)
+	}
+	memory := cmp.Or(opts.Memory, defaultMemory)
 	tags, err := lru.New[tagKey, cache.Tag](rememberedTags)
 	if err != nil {
 		panic(err) // the only error is a size that is not positive
@@ -91,15 +116,18 @@ func New(opts Options) *Tree {
 	}
 	t := &Tree{
 		opts:      opts,
-		manifests: newManifests(),
+		manifests: newManifests(int(memory / 2)),
 		tags:      tags,
 		sizes:     sizes,
-		lists:     newLists(),
+		lists:     newLists(int(memory / 2 / bytesOfTag)),
+		stales:    newStales(),
+		staleWait: defaultStaleWait,
 		stop:      make(chan struct{}),
 	}
 	t.ahead = readat.NewBudget(cmp.Or(opts.ReadAhead, defaultReadAhead), cmp.Or(opts.Connections, defaultConnections))
 	t.started = t.now()
 	t.flights = newFlights(t)
+	t.pacer = newPacer(opts.Pace, t.opts.Logger, t.opts.Report)
 	return t
 }
 

@@ -1,0 +1,27 @@
+package tree
+
+import "context"
+
+// A Caller is the program that an operation is for.
+type Caller struct {
+	// Process is a number that all its threads share; 0 where it is not known.
+	Process int
+	// Name is what it calls itself, as in /proc/<process>/comm: cut to 15 bytes.
+	Name string
+}
+
+type callerKey struct{}
+
+// WithCaller says on whose behalf what gets the context is called. Who it is is
+// asked only where that matters: where a registry would be.
+func WithCaller(ctx context.Context, who func() Caller) context.Context {
+	return context.WithValue(ctx, callerKey{}, who)
+}
+
+// callerOf is the program that ctx is for; the zero Caller where nobody said.
+func callerOf(ctx context.Context) Caller {
+	if who, ok := ctx.Value(callerKey{}).(func() Caller); ok {
+		return who()
+	}
+	return Caller{}
+}
