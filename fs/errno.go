@@ -32,6 +32,7 @@ func toErrno(err error) syscall.Errno {
 	var path *iofs.PathError
 	var answered *registry.Error
 	var dns *net.DNSError
+	var address *net.AddrError
 	var timeout net.Error
 	switch {
 	case err == nil:
@@ -63,7 +64,7 @@ func toErrno(err error) syscall.Errno {
 		return syscall.ENOENT
 	case errors.Is(err, syscall.ECONNREFUSED):
 		return syscall.ECONNREFUSED
-	case errors.As(err, &dns) && dns.IsNotFound, errors.Is(err, syscall.EHOSTUNREACH), errors.Is(err, syscall.ENETUNREACH):
+	case errors.As(err, &dns) && dns.IsNotFound, errors.As(err, &address), errors.Is(err, syscall.EHOSTUNREACH), errors.Is(err, syscall.ENETUNREACH):
 		return syscall.EHOSTUNREACH
 	case errors.Is(err, registry.ErrPlainHTTP), errors.Is(err, registry.ErrRedirect), errors.Is(err, registry.ErrProtocol),
 		errors.Is(err, http.ErrSchemeMismatch), isTLS(err):

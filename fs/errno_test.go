@@ -50,6 +50,7 @@ var errnoCases = []struct {
 	{"network timeout", wrapped(&net.OpError{Err: os.ErrDeadlineExceeded}), syscall.ETIMEDOUT},
 	{"refused", wrapped(&net.OpError{Err: os.NewSyscallError("connect", syscall.ECONNREFUSED)}), syscall.ECONNREFUSED},
 	{"no such host", wrapped(&net.DNSError{IsNotFound: true}), syscall.EHOSTUNREACH},
+	{"no address", wrapped(&net.AddrError{Err: "no suitable address found", Addr: "x"}), syscall.EHOSTUNREACH},
 	{"no route", wrapped(os.NewSyscallError("connect", syscall.EHOSTUNREACH)), syscall.EHOSTUNREACH},
 	{"no network", wrapped(os.NewSyscallError("connect", syscall.ENETUNREACH)), syscall.EHOSTUNREACH},
 	{"blob that is another", fmt.Errorf("x: %w", cache.ErrMismatch), syscall.EBADMSG},
