@@ -23,8 +23,9 @@ const statLimit = 5 * time.Second
 // Check says in words why a mount at the mountpoint would fail or do harm: it is
 // no empty directory, something is mounted there, the machine lacks what it
 // needs, or one of the directories outside, which the serving process uses,
-// lies below it. A stale mount of ours, whose process is gone, is cleared.
-func Check(mountpoint string, allowOther bool, outside ...string) error {
+// lies below it, or it in the cache's ("" is none). A stale mount of ours, whose
+// process is gone, is cleared.
+func Check(mountpoint string, allowOther bool, cacheDir string, outside ...string) error {
 	if err := checkSystem(allowOther); err != nil {
 		return err
 	}
@@ -54,6 +55,15 @@ func Check(mountpoint string, allowOther bool, outside ...string) error {
 	}
 	if err := mayMountAt(path); err != nil {
 		return fmt.Errorf("mountpoint %s: %w", mountpoint, err)
+	}
+	if cacheDir != "" {
+		outside = append(outside, cacheDir)
+		cached, err := resolveLinks(cacheDir, maxLinks)
+		switch {
+		case err != nil: // it is not there yet, and nothing in it
+		case isIn(path, cached) && path != cached:
+			return fmt.Errorf("mountpoint %s: it lies in the cache directory %s, which whoever uses that would walk into; mount elsewhere, or name another --cache-dir", mountpoint, cacheDir)
+		}
 	}
 	for _, dir := range outside {
 		below, err := isBelow(dir, path)
@@ -181,5 +191,11 @@ func isBelow(dir, mountpoint string) (bool, error) {
 		rest = filepath.Join(filepath.Base(path), rest)
 		path = filepath.Dir(path)
 	}
-	return path == mountpoint || strings.HasPrefix(path, strings.TrimSuffix(mountpoint, "/")+"/"), nil
+	return isIn(path, mountpoint), nil
+}
+
+// isIn says whether a path is dir or lies below it; both are absolute and without
+// links.
+func isIn(path, dir string) bool {
+	return path == dir || strings.HasPrefix(path, strings.TrimSuffix(dir, "/")+"/")
 }

@@ -35,23 +35,28 @@ func TestCheck(t *testing.T) {
 	live, _ := mountTree(t, testDir{0o555, 10, map[string]tree.Node{}}, Options{})
 	for name, c := range map[string]struct {
 		mountpoint string
+		cache      string
 		outside    []string
 		want       string // in the error; "" is none
 	}{
-		"an empty directory":             {empty, []string{dir, full}, ""},
-		"a link to one":                  {link, nil, ""},
-		"nothing there":                  {filepath.Join(dir, "none"), nil, "no such directory"},
-		"nothing there, nor above":       {filepath.Join(dir, "none", "none"), nil, "no such file or directory"},
-		"a file":                         {file, nil, "not a directory"},
-		"a directory with something":     {full, nil, "not empty"},
-		"a live mount":                   {live, nil, "ocidistfs is mounted there already"},
-		"another file system":            {"/proc", nil, "a proc file system is mounted there already"},
-		"the cache below it":             {empty, []string{filepath.Join(empty, "a", "b")}, "lies below the mountpoint"},
-		"the cache is it":                {empty, []string{empty}, "lies below the mountpoint"},
-		"the cache below it, by a link":  {empty, []string{filepath.Join(link, "cache")}, "lies below the mountpoint"},
-		"the cache has it as its prefix": {empty, []string{empty + "-cache"}, ""},
+		"an empty directory":             {empty, filepath.Join(dir, "cache"), []string{dir, full}, ""},
+		"a link to one":                  {link, "", nil, ""},
+		"nothing there":                  {filepath.Join(dir, "none"), "", nil, "no such directory"},
+		"nothing there, nor above":       {filepath.Join(dir, "none", "none"), "", nil, "no such file or directory"},
+		"a file":                         {file, "", nil, "not a directory"},
+		"a directory with something":     {full, "", nil, "not empty"},
+		"a live mount":                   {live, "", nil, "ocidistfs is mounted there already"},
+		"another file system":            {"/proc", "", nil, "a proc file system is mounted there already"},
+		"the cache below it":             {empty, filepath.Join(empty, "a", "b"), nil, "lies below the mountpoint"},
+		"the cache is it":                {empty, empty, nil, "lies below the mountpoint"},
+		"the cache below it, by a link":  {empty, filepath.Join(link, "cache"), nil, "lies below the mountpoint"},
+		"the cache has it as its prefix": {empty, empty + "-cache", nil, ""},
+		"a log below it":                 {empty, "", []string{filepath.Join(empty, "log")}, "lies below the mountpoint"},
+		"it in the cache":                {empty, dir, nil, "it lies in the cache directory"},
+		"it in the cache, by a link":     {link, dir, nil, "it lies in the cache directory"},
+		"it beside the cache":            {empty, full, nil, ""},
 	} {
-		err := Check(c.mountpoint, false, c.outside...)
+		err := Check(c.mountpoint, false, c.cache, c.outside...)
 		switch {
 		case c.want == "" && err != nil:
 			t.Errorf("%s: %v", name, err)
@@ -64,8 +69,8 @@ func TestCheck(t *testing.T) {
 // TestLinkToStaleMount ends and clears mounts whose process is gone, by a link.
 func TestLinkToStaleMount(t *testing.T) {
 	for name, end := range map[string]func(string) error{
-		"unmount":       Unmount,
-		"another mount": func(link string) error { return Check(link, false) },
+		"unmount":       func(link string) error { _, err := Unmount(link); return err },
+		"another mount": func(link string) error { return Check(link, false, "") },
 	} {
 		t.Run(name, func(t *testing.T) {
 			dir := t.TempDir()
@@ -129,7 +134,7 @@ func TestUnmountWhatIsNotOurs(t *testing.T) {
 		t.TempDir(): "nothing is mounted there",
 		"/proc":     "not one of ocidistfs",
 	} {
-		if err := Unmount(path); err == nil || !strings.Contains(err.Error(), want) {
+		if _, err := Unmount(path); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %v, want it to say: %s", path, err, want)
 		}
 	}

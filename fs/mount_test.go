@@ -86,7 +86,7 @@ func mountTree(t testing.TB, root tree.Dir, opts Options) (string, *Server) {
 	if opts.Logger == nil {
 		opts.Logger = slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelWarn}))
 	}
-	if err := Check(dir, opts.AllowOther); err != nil {
+	if err := Check(dir, opts.AllowOther, ""); err != nil {
 		t.Fatal(err)
 	}
 	server, err := Mount(dir, root, opts)

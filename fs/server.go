@@ -64,6 +64,7 @@ const (
 // A Server serves one mount.
 type Server struct {
 	mountpoint string
+	device     string // of the mount, as in mountinfo
 	fuse       *fuse.Server
 	unmount    sync.Once
 	unmountErr error
@@ -124,7 +125,11 @@ func Mount(mountpoint string, tree tree.Dir, opts Options) (*Server, error) {
 	if os.Geteuid() == 0 {
 		raiseReadAhead(mountpoint, opts.Logger)
 	}
-	return &Server{mountpoint: mountpoint, fuse: server}, nil
+	entry, _, err := mountAt(mountpoint)
+	if err != nil {
+		opts.Logger.Warn("what is mounted where cannot be read", "error", err)
+	}
+	return &Server{mountpoint: mountpoint, device: entry.device, fuse: server}, nil
 }
 
 // readSize is the largest READ. The library makes room for an answer before
@@ -146,24 +151,36 @@ func readSize(memory int64) int {
 func (s *Server) Wait() { s.fuse.Wait() }
 
 // Unmount ends the mount. One that is in use disappears at once for everybody
-// else, and is waited for, for a while.
+// else, and is waited for, for a while. One that was taken away by somebody else
+// is waited for too, and what is mounted in its place meanwhile is left alone.
 func (s *Server) Unmount() error {
 	s.unmount.Do(func() {
-		if s.fuse.Unmount() == nil {
-			return
-		}
-		if s.unmountErr = detach(s.mountpoint); s.unmountErr != nil {
-			return
+		if entry, _, err := mountAt(s.mountpoint); err != nil || entry.device == s.device {
+			if s.fuse.Unmount() == nil {
+				return
+			}
+			if s.unmountErr = detach(s.mountpoint); s.unmountErr != nil {
+				return
+			}
 		}
 		gone := make(chan struct{})
 		go func() { s.fuse.Wait(); close(gone) }()
 		select {
 		case <-gone:
 		case <-time.After(drainLimit):
-			s.unmountErr = fmt.Errorf("unmount %s: files of it are still open; it ends with the last of them", s.mountpoint)
+			s.unmountErr = fmt.Errorf("unmount %s: files of it are still open, by %s", s.mountpoint, whoever(s.device))
 		}
 	})
 	return s.unmountErr
+}
+
+// whoever names those who hold a device. They may be somebody's whom this user
+// cannot see.
+func whoever(device string) string {
+	if held := holders(device); len(held) > 0 {
+		return held.String()
+	}
+	return "a process of another user"
 }
 
 // logWriter gives what go-fuse has to say to the log.

@@ -22,4 +22,5 @@ func detach(string) error                 { return errLinuxOnly }
 func unmountNow(string) error             { return errLinuxOnly }
 func checkSystem(bool) error              { return errLinuxOnly }
 func mayMountAt(string) error             { return errLinuxOnly }
+func holders(string) Holders              { return nil }
 func claim(string) (func(), error)        { return nil, errLinuxOnly }

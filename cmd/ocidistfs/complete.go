@@ -151,7 +151,7 @@ func (l *parsedLine) value(name, word string) completion {
 		return completion{kind: ofDirectories}
 	case "--path", "--log-file", "--ca-cert":
 		return completion{kind: ofFiles}
-	case "--registry", "--insecure":
+	case "HOST", "--registry", "--insecure":
 		return words(hostsOf(known, ""))
 	case "--platform":
 		return words([]string{"linux/amd64", "linux/arm64", "linux/arm/v7", "linux/arm/v6", "linux/386", "linux/ppc64le", "linux/riscv64", "linux/s390x"})

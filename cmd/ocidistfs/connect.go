@@ -157,19 +157,9 @@ func (c *connection) client(host string, log *slog.Logger) (*registry.Client, er
 			return nil, err
 		}
 	}
-	if c.CACert != "" {
-		pem, err := os.ReadFile(c.CACert)
-		if err != nil {
-			return nil, fmt.Errorf("--ca-cert: %w", err)
-		}
-		pool, err := x509.SystemCertPool()
-		if err != nil {
-			pool = x509.NewCertPool()
-		}
-		if !pool.AppendCertsFromPEM(pem) {
-			return nil, fmt.Errorf("--ca-cert %s: no certificate in PEM format", c.CACert)
-		}
-		opts.RootCAs = pool
+	var err error
+	if opts.RootCAs, err = c.authorities(); err != nil {
+		return nil, err
 	}
 	switch {
 	case c.Anonymous:
@@ -178,6 +168,25 @@ func (c *connection) client(host string, log *slog.Logger) (*registry.Client, er
 		opts.Keychain = registry.BoundCredentials(host, c.Username, c.Password, registry.DefaultKeychain())
 	}
 	return registry.NewClient(opts), nil
+}
+
+// authorities are those that are trusted; nil are the system's.
+func (c *connection) authorities() (*x509.CertPool, error) {
+	if c.CACert == "" {
+		return nil, nil
+	}
+	pem, err := os.ReadFile(c.CACert)
+	if err != nil {
+		return nil, fmt.Errorf("--ca-cert: %w", err)
+	}
+	pool, err := x509.SystemCertPool()
+	if err != nil {
+		pool = x509.NewCertPool()
+	}
+	if !pool.AppendCertsFromPEM(pem) {
+		return nil, fmt.Errorf("--ca-cert %s: no certificate in PEM format", c.CACert)
+	}
+	return pool, nil
 }
 
 // api names what the options changed about how registries are spoken to.

@@ -24,7 +24,7 @@ var (
 	flagPattern = regexp.MustCompile(`(?:^|[\s=])--([a-z][a-z-]*)`)
 	// In text, code that begins with a flag speaks of ours.
 	spokenPattern   = regexp.MustCompile("`--([a-z][a-z-]*)[^`]*`")
-	quotedPattern   = regexp.MustCompile(`"(OCIDISTFS_(?:BENCH|DOCS|INTEROP|MANNERS|TEST)[A-Z_]*)"`)
+	quotedPattern   = regexp.MustCompile(`"(OCIDISTFS_(?:BENCH|CHAOS|DOCS|INTEROP|MANNERS|TEST)[A-Z_]*)"`)
 	variablePattern = regexp.MustCompile(`\bOCIDISTFS_[A-Z_]+\b`)
 )
 

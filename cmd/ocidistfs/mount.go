@@ -148,13 +148,13 @@ func (m *mount) check(ctx context.Context, s streams) error {
 			return err
 		}
 	}
-	outside := []string{m.CacheDir, config.Dir()}
+	outside := []string{config.Dir()}
 	for _, path := range []string{m.Logging.File, os.Getenv("REGISTRY_AUTH_FILE")} {
 		if path != "" {
 			outside = append(outside, path)
 		}
 	}
-	if err := fs.Check(m.Mountpoint, m.AllowOther, outside...); err != nil {
+	if err := fs.Check(m.Mountpoint, m.AllowOther, m.CacheDir, outside...); err != nil {
 		return err
 	}
 	// A link could lead elsewhere by the time of the unmount.

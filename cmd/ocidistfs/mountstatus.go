@@ -19,6 +19,7 @@ type mountStatus struct {
 	Version    string         `json:"version"`
 	Go         string         `json:"go"`
 	PID        int            `json:"pid"`
+	Goroutines int            `json:"goroutines"`
 	Mountpoint string         `json:"mountpoint"`
 	Started    time.Time      `json:"started"`
 	Platform   string         `json:"platform"`
@@ -36,7 +37,7 @@ func (m *mount) status(client *registry.Client, store *cache.Store, t *tree.Tree
 	started := time.Now().UTC().Truncate(time.Second)
 	return func() any {
 		return mountStatus{
-			versionString(), runtime.Version(), os.Getpid(), m.Mountpoint, started, platform.String(),
+			versionString(), runtime.Version(), os.Getpid(), runtime.NumGoroutine(), m.Mountpoint, started, platform.String(),
 			m.TagTTL.String(), m.ListTTL.String(), m.Staleness.Offline, staleTags(t.Stale(), time.Now()), store.Dir(), store.Stats(), client.Stats(),
 		}
 	}
