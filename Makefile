@@ -7,7 +7,7 @@ LDFLAGS  := -s -w -X main.version=$(VERSION)
 BUILD    := CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)'
 
 .DEFAULT_GOAL := build
-.PHONY: build test race single user docs filesystems interop manners bench bench-smoke benchstat demo lint fuzz cross help clean
+.PHONY: build test race single user docs filesystems interop manners chaos chaos-smoke bench bench-smoke benchstat demo lint fuzz cross help clean
 
 build: ## build dist/ocidistfs
 	$(BUILD) -o dist/ocidistfs ./cmd/ocidistfs
@@ -60,6 +60,12 @@ manners: ## mount real registries, behind proxies, with each way to log in (inst
 		DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $(SERVERS) >/dev/null || echo "not all is installed"; \
 	fi
 	OCIDISTFS_MANNERS=1 CGO_ENABLED=0 $(GO) test -count=1 -timeout 10m ./internal/manners
+
+chaos: ## mount registries that fail while programs, processes and cache files are killed and damaged; print the counts (root, /dev/fuse)
+	OCIDISTFS_CHAOS=1 CGO_ENABLED=0 $(GO) test -count=1 -v -timeout 90m ./internal/chaos
+
+chaos-smoke: ## the same, each a few times
+	OCIDISTFS_CHAOS=smoke CGO_ENABLED=0 $(GO) test -count=1 -timeout 8m ./internal/chaos
 
 # What internal/bench needs of Debian, besides dockerd: see internal/loaders and
 # internal/benchtools for what is Go.

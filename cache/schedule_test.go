@@ -91,3 +91,42 @@ func TestPrefetchDoesNotStorm(t *testing.T) {
 		t.Errorf("%d requests within the time a failure is remembered", requests)
 	}
 }
+
+// TestAheadAloneDoesNotStorm has readers that come and go ask ahead in a blob of
+// which nobody reads: a program that goes through an archive fails before it.
+func TestAheadAloneDoesNotStorm(t *testing.T) {
+	from, d := newSource(1 << 20)
+	broken := true
+	from.serve = func(_ int, body io.Reader) (io.Reader, error) {
+		if broken {
+			return nil, errors.New("broken")
+		}
+		return body, nil
+	}
+	now := time.Now()
+	s := openStoreWith(t, t.TempDir(), Options{Now: func() time.Time { return now }})
+	ask := func() {
+		t.Helper()
+		for range 20 {
+			r := openBlob(t, s, d, 1<<20, from)
+			failed := make(chan struct{})
+			if _, started := r.Prefetch(0, 1<<20, func() { close(failed) }); started {
+				<-failed
+			}
+			if err := r.Close(); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	ask()
+	if requests, _ := from.counts(); requests != 1 {
+		t.Errorf("%d requests within the time a failure is remembered, want 1", requests)
+	}
+	now = now.Add(2 * time.Second)
+	ask()
+	if requests, _ := from.counts(); requests != 2 {
+		t.Errorf("%d requests after it, want 2", requests)
+	}
+	broken = false // who reads does not wait for that time
+	mustRead(t, openBlob(t, s, d, 1<<20, from), from.content)
+}

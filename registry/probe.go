@@ -66,7 +66,7 @@ func (c *Client) Probe(ctx context.Context, host string) (Probe, error) {
 	if err != nil {
 		return Probe{}, err
 	}
-	challenge, err := transport.Ping(ctx, r.host.registry, brief{c.wire})
+	challenge, err := ping(ctx, r.host.registry, c.wire)
 	if err != nil {
 		return Probe{}, contactError("contact", host, err)
 	}

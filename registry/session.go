@@ -34,7 +34,7 @@ func (r *Repository) session(ctx context.Context) (*session, error) {
 	return r.contact.get(ctx, func(ctx context.Context) (*session, error) {
 		challenge, err := r.host.contact.get(ctx, func(ctx context.Context) (*transport.Challenge, error) {
 			ctx, tell := withDetails(ctx)
-			challenge, err := transport.Ping(ctx, r.host.registry, noting{r.client.brief})
+			challenge, err := ping(ctx, r.host.registry, noting{r.client.brief})
 			if err != nil {
 				return nil, tell(contactError("contact", r.host.name, err))
 			}

@@ -322,3 +322,16 @@ func TestContact(t *testing.T) {
 		}
 	})
 }
+
+// TestSilentPing: a registry without TLS that says nothing is one that says
+// nothing, not one that lacks TLS.
+func TestSilentPing(t *testing.T) {
+	s := registrytest.Start(t, registrytest.Options{})
+	s.Break(s.Silent())
+	r := repositoryOf(t, clientOf(t, Options{ReadTimeout: 50 * time.Millisecond}), s.Host()+"/a")
+	_, err := r.Manifest(t.Context(), "x")
+	var timeout interface{ Timeout() bool }
+	if !errors.As(err, &timeout) || !timeout.Timeout() || errors.Is(err, http.ErrSchemeMismatch) {
+		t.Errorf("%v; want a timeout", err)
+	}
+}

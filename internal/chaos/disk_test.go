@@ -1,0 +1,123 @@
+package chaos
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/ocidistfs/ocidistfs/registry/registrytest"
+)
+
+// readsPastTheCache says that an image is to be readable that the cache has no room
+// for, or that cannot be written to. Until then a copy may fail for that reason,
+// and the test says so.
+const readsPastTheCache = false
+
+// diskErrors are what a program fails with when the cache directory is of no use.
+var diskErrors = []string{"No space left on device", ioError, "Read-only file system"}
+
+// TestDisk copies while the cache directory is full, read-only, or gone.
+func TestDisk(t *testing.T) {
+	b := newBench(t)
+	r := registrytest.Start(t, registrytest.Options{})
+	var layers []int64
+	for n := range 10 {
+		layers = append(layers, int64(times(50<<20, 6<<20))+int64(n)) // each another
+	}
+	i := b.push(t, r, "large", registrytest.ImageSpec{Layers: layers})
+	small := b.push(t, r, "small", registrytest.ImageSpec{Layers: []int64{100_000}, Seed: 1})
+	slow := registrytest.Only(registrytest.Blob, r.Trickle(piece, 2*time.Millisecond))
+	for _, c := range []struct {
+		name        string
+		megabytes   int
+		spoil, mend func(t *testing.T, cache string)
+	}{
+		{"full", times(64, 16), nil, nil},
+		{"read-only", times(2000, 200), func(t *testing.T, cache string) {
+			if err := unix.Mount("", cache, "", unix.MS_REMOUNT|unix.MS_RDONLY, ""); err != nil {
+				// Files are open for writing: no remount then, but nothing more is written.
+				t.Logf("remount: %v", err)
+			}
+		}, func(t *testing.T, cache string) {
+			if err := unix.Mount("", cache, "", unix.MS_REMOUNT, ""); err != nil {
+				t.Error(err)
+			}
+		}},
+		{"removed", times(2000, 200), func(t *testing.T, cache string) {
+			for _, dir := range []string{"blobs", "sums", "partial", "refs"} {
+				if err := os.RemoveAll(filepath.Join(cache, dir)); err != nil && !os.IsNotExist(err) {
+					t.Logf("remove %s: %v", dir, err) // it is being filled
+				}
+			}
+		}, nil},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			cache := b.home(t, "cache")
+			if err := unix.Mount("tmpfs", cache, "tmpfs", 0, fmt.Sprintf("size=%dm", c.megabytes)); err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(func() {
+				if err := unix.Unmount(cache, unix.MNT_DETACH); err != nil {
+					t.Error(err)
+				}
+			})
+			m := b.mount(t, cache)
+			r.Heal()
+			r.Forget()
+			r.Break(slow)
+			wait := b.start(t, "cat", m.in(i.dir, "image.tar"))
+			if c.spoil != nil {
+				eventually(t, "a copy under way", func() bool { return r.Sent() > 2<<20 })
+				c.spoil(t, cache)
+			}
+			o := wait()
+			r.Heal()
+			t.Logf("the copy: %v", o)
+			checkDisk(t, i, o)
+			// The mount lives, and says what the matter is.
+			if m.status().Mount.PID != m.pid() {
+				t.Error("the mount does not answer")
+			}
+			checkDisk(t, small, b.run("cat", m.in(small.dir, "image.tar")))
+			if c.mend != nil {
+				c.mend(t, cache)
+			}
+			if c.name == "full" {
+				return
+			}
+			// When it is well again so is everything.
+			m.stop(t)
+			m.start(t)
+			if o := b.run("cat", m.in(i.dir, "image.tar")); !i.isIt(o) {
+				t.Errorf("afterwards: %v", o)
+			}
+		})
+	}
+}
+
+// checkDisk holds a copy to be right, or to have failed for the reason that there
+// is.
+func checkDisk(t *testing.T, i image, o outcome) {
+	t.Helper()
+	switch {
+	case i.isIt(o):
+	case o.hung:
+		t.Errorf("it hangs: %v", o)
+	case o.err == nil:
+		t.Errorf("a wrong copy: %v", o)
+	case readsPastTheCache:
+		t.Errorf("it failed: %v", o)
+	default:
+		for _, text := range diskErrors {
+			if strings.Contains(o.said, text) {
+				return
+			}
+		}
+		t.Errorf("another error: %v", o)
+	}
+}
