@@ -14,8 +14,8 @@ import (
 // ping asks a registry how it wants to be authenticated to. One that may be spoken
 // to without TLS is tried so too; where it answered TLS in plain HTTP, why that
 // failed is the error, and not that it speaks no TLS.
-func ping(ctx context.Context, reg name.Registry, w *wire) (*transport.Challenge, error) {
-	t := &tries{inner: brief{w}, errs: map[string]error{}}
+func ping(ctx context.Context, reg name.Registry, inner http.RoundTripper) (*transport.Challenge, error) {
+	t := &tries{inner: inner, errs: map[string]error{}}
 	challenge, err := transport.Ping(ctx, reg, t)
 	if err == nil {
 		return challenge, nil
