@@ -3,7 +3,6 @@
 package fs
 
 import (
-	"context"
 	"fmt"
 	"log/slog"
 	"net/http"
@@ -16,7 +15,6 @@ import (
 
 	"github.com/google/go-containerregistry/pkg/v1/types"
 
-	"github.com/ocidistfs/ocidistfs/cache"
 	"github.com/ocidistfs/ocidistfs/fs/tree"
 	"github.com/ocidistfs/ocidistfs/registry/registrytest"
 )
@@ -37,7 +35,6 @@ func TestErrnoOfTools(t *testing.T) {
 			}
 		}
 	}
-	full := fullStore(t)
 	// To glibc a listing that fails with ENOENT has just ended: of 404 ls says nothing.
 	for name, c := range map[string]struct {
 		opts   Options
@@ -64,7 +61,6 @@ func TestErrnoOfTools(t *testing.T) {
 		"no such host":       {of: "cat@host.onion cp@host.onion ls@host.onion", want: "No route to host", errors: "EHOSTUNREACH"}, // RFC 7686: not asked of the network
 		"not trusted":        {of: "cat@" + secure.Host() + " cp@" + secure.Host() + " ls@" + secure.Host(), want: "Protocol error", errors: "EPROTO"},
 		"a manifest as none": {fault: func(m *mounted) { m.registry.PutManifest("a", "1", types.OCIManifestSchema1, make([]byte, 9<<20)) }, of: "cat cp", want: "File too large", errors: "EFBIG"},
-		"a full disk":        {tree: func(o *tree.Options) { o.Store = full }, of: "cat-tar cp-tar", want: "No space left on device", errors: "ENOSPC"},
 		"a change":           {of: "rm touch mkdir", want: "Read-only file system"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -99,24 +95,6 @@ func TestErrnoOfTools(t *testing.T) {
 			}
 		})
 	}
-}
-
-// fullStore is a cache on a file system that has no room for a layer.
-func fullStore(t *testing.T) *cache.Store {
-	t.Helper()
-	dir := t.TempDir()
-	run(t, "mount", "-t", "tmpfs", "-o", "size=256k", "ocidistfs-test", dir)
-	t.Cleanup(func() {
-		if out, err := exec.CommandContext(context.WithoutCancel(t.Context()), "umount", dir).CombinedOutput(); err != nil {
-			t.Errorf("umount: %v, %s", err, out)
-		}
-	})
-	store, err := cache.Open(dir, cache.Options{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = store.Close() })
-	return store
 }
 
 // TestCrawlerGetsNothingNew runs a program whose name is that of one that indexes
