@@ -46,6 +46,9 @@ const (
 	listFirst = "list-first"
 	// listFailing lists to the first error, reads on, rewinds and lists again: DIR.
 	listFailing = "list-failing"
+	// readCrowded reads the beginning of a file many times at once, and writes how
+	// often that ended how: FILE NUMBER.
+	readCrowded = "crowded"
 	// refreshPath refreshes a path, as another user where one is named: PATH [UID].
 	refreshPath = "refresh"
 )
@@ -73,6 +76,8 @@ func TestMain(m *testing.M) {
 		err = printFirst(os.Args[1])
 	case listFailing:
 		err = printFailing(os.Args[1])
+	case readCrowded:
+		err = printCrowded(os.Args[1], os.Args[2])
 	case refreshPath:
 		err = refreshAs(os.Args[1:])
 	}

@@ -61,12 +61,15 @@ func (b *patientBody) Read(p []byte) (int, error) {
 		}
 		b.waited, b.came = 0, 0
 	}
-	if err != nil && err != io.EOF && b.stalled.Load() {
+	switch {
+	case err == nil, errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF) && !b.stalled.Load():
+		return n, err
+	case b.stalled.Load():
 		// The transport may say that the request was cancelled: it was, by us.
-		err = ErrStalled
-	} else if err != nil && isTransient(err) && !errors.Is(err, io.EOF) && !errors.Is(err, io.ErrUnexpectedEOF) {
+		return n, ErrStalled
+	case isTransient(err):
 		// How a connection broke makes no difference to who goes on where it did.
-		err = fmt.Errorf("%w: %w", io.ErrUnexpectedEOF, err)
+		return n, fmt.Errorf("%w: %w", io.ErrUnexpectedEOF, err)
 	}
 	return n, err
 }

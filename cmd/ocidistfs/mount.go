@@ -169,6 +169,7 @@ func (m *mount) serve(ctx context.Context, log *slog.Logger, ready func() error)
 	if len(m.Registries) == 1 {
 		host = m.Registries[0]
 	}
+	m.Connection.maxWait = m.OpTimeout / 2 // and as much to answer in
 	client, err := m.Connection.client(host, log)
 	if err != nil {
 		return err
