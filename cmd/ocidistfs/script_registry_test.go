@@ -8,6 +8,7 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+	"sync/atomic"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/types"
@@ -140,15 +141,19 @@ func removeTag(ts *testscript.TestScript, _ bool, args []string) {
 	server.Untag(repo, tag)
 }
 
-// breakRegistry is: fault VARIABLE PATTERN flip|cut|refuse|silent [NUMBER], for
-// requests whose kind, method and path match.
+// breakRegistry is: fault VARIABLE PATTERN flip|cut|refuse|silent|pause [NUMBER [TIMES]],
+// for requests whose kind, method and path match; the first so many of them.
 func breakRegistry(ts *testscript.TestScript, _ bool, args []string) {
 	server, _, _, rest := repositoryOf(ts, args)
 	pattern, err := regexp.Compile(args[1])
 	ts.Check(err)
-	var n int
+	var n, times int
 	if len(rest) > 1 {
 		n, err = strconv.Atoi(rest[1])
+		ts.Check(err)
+	}
+	if len(rest) > 2 {
+		times, err = strconv.Atoi(rest[2])
 		ts.Check(err)
 	}
 	var fault registrytest.Fault
@@ -159,13 +164,20 @@ func breakRegistry(ts *testscript.TestScript, _ bool, args []string) {
 		fault = registrytest.CutAfter(int64(n))
 	case "refuse":
 		fault = registrytest.Refuse(n, "TESTED", "refused by the test")
+	case "pause":
+		fault = func(w http.ResponseWriter, r *http.Request, req registrytest.Request, next http.HandlerFunc) {
+			w.Header().Set("Retry-After", strconv.Itoa(n))
+			w.Header().Set("X-Request-Id", "of-the-test")
+			registrytest.Refuse(http.StatusTooManyRequests, "TOOMANYREQUESTS", "slow down")(w, r, req, next)
+		}
 	case "silent":
 		fault = server.Silent()
 	default:
 		ts.Fatalf("unknown fault %s", rest[0])
 	}
+	var seen atomic.Int64
 	server.Break(func(w http.ResponseWriter, r *http.Request, req registrytest.Request, next http.HandlerFunc) {
-		if pattern.MatchString(fmt.Sprintf("%s %s %s", req.Kind, req.Method, req.Path)) {
+		if pattern.MatchString(fmt.Sprintf("%s %s %s", req.Kind, req.Method, req.Path)) && (times == 0 || seen.Add(1) <= int64(times)) {
 			fault(w, r, req, next)
 			return
 		}
