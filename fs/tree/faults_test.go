@@ -195,3 +195,67 @@ func TestLeftAlone(t *testing.T) {
 		f.mustLookup("a/tags/1")
 	})
 }
+
+// TestEveryFifthRequestFails: "A hiccup of a registry is not an error." Every fifth
+// request fails, in all ways there are; an image is read to its end, by a bounded
+// number of requests.
+func TestEveryFifthRequestFails(t *testing.T) {
+	image := registrytest.Image(t, registrytest.ImageSpec{Layers: []int64{8 << 20, 3 << 20, 1000, 2000, 3000, 4000, 5000}})
+	read := func(f *fixture, fault registrytest.Fault) (b []byte, requests int) {
+		f.server.Push(f.t, "a", "1", image)
+		if fault != nil {
+			f.server.Break(fault)
+		}
+		file := f.mustLookup("a/tags/1/image.tar").Node.(File)
+		open, err := file.Open(f.t.Context())
+		if err != nil {
+			f.t.Fatal(err)
+		}
+		b = make([]byte, open.Size())
+		for off := 0; off < len(b); off += 128 << 10 {
+			if n, err := open.ReadAt(f.t.Context(), b[off:min(off+128<<10, len(b))], int64(off)); n == 0 {
+				f.t.Fatalf("at %d: %v", off, err)
+			}
+		}
+		if err := open.Close(); err != nil {
+			f.t.Error(err)
+		}
+		return b, f.server.Count()
+	}
+	var want []byte
+	var expected int
+	inBubble(t, registrytest.Options{Bearer: true}, func(f *fixture) { want, expected = read(f, nil) })
+	inBubble(t, registrytest.Options{Bearer: true}, func(f *fixture) {
+		faults := []registrytest.Fault{
+			registrytest.Refuse(503, "UNAVAILABLE", "not now"), registrytest.Refuse(500, "UNKNOWN", "oh"), registrytest.Refuse(429, "TOOMANYREQUESTS", ""),
+			registrytest.CutAfter(0), registrytest.CutAfter(100_000), f.server.Trickle(50_000, time.Hour),
+			func(http.ResponseWriter, *http.Request, registrytest.Request, http.HandlerFunc) {
+				panic(http.ErrAbortHandler)
+			},
+		}
+		var mu sync.Mutex
+		n, broken := 0, 0
+		got, requests := read(f, func(w http.ResponseWriter, r *http.Request, req registrytest.Request, next http.HandlerFunc) {
+			mu.Lock()
+			n++
+			fault := registrytest.Fault(nil)
+			if n%5 == 0 {
+				fault = faults[broken%len(faults)]
+				broken++
+			}
+			mu.Unlock()
+			if fault == nil {
+				next(w, r)
+				return
+			}
+			fault(w, r, req, next)
+		})
+		if !bytes.Equal(got, want) {
+			f.t.Error("it is another image")
+		}
+		if broken < 3 || requests > 3*expected {
+			f.t.Errorf("%d requests, of which %d failed, where %d are enough", requests, broken, expected)
+		}
+		f.t.Logf("%d requests, of which %d failed, where %d are enough", requests, broken, expected)
+	})
+}
