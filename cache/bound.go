@@ -11,11 +11,11 @@ import (
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 )
 
-const (
-	// AutoFree, as [Options.MinFree], leaves a GiB free, or 5 % of a file system that
-	// is small.
-	AutoFree = -1
+// AutoFree is what [Options.MinFree] may be: it leaves a GiB free, or 5 % of a file
+// system that is small.
+const AutoFree = -1
 
+const (
 	autoFree        = 1 << 30
 	autoFreePercent = 5
 	// minStep and maxStep are how much is written between two looks at what the
@@ -160,7 +160,10 @@ func (s *Store) Fits(n int64) bool {
 // makeRoomIn evicts from items, nil is all that there are, until need bytes are
 // freed. busy says that another process is at it. bounds.mu is held.
 func (s *Store) makeRoomIn(items []item, need int64) (freed int64, busy bool) {
-	unlock, locked, err := tryLockExclusive(filepath.Join(s.dir, "lock"), evictorByte)
+	if known(s.dir) != nil {
+		return 0, false // another has taken its place
+	}
+	unlock, locked, err := tryLockExclusive(filepath.Join(s.dir, lockName), evictorByte)
 	if err != nil {
 		return 0, false
 	}

@@ -6,6 +6,7 @@ import (
 	iofs "io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 
@@ -21,6 +22,10 @@ const (
 	ociLayout = `{"imageLayoutVersion":"1.0.0"}`
 	// An index that lists nothing: no image of it can ever lack a blob.
 	ociIndex = `{"schemaVersion":2,"manifests":[]}`
+
+	// lockName is the file of which bytes are locked. Where it is missing the directory
+	// was removed, and perhaps replaced by another.
+	lockName = "lock"
 
 	// unfinished begins the names of files that are being written.
 	unfinished = ".new-"
@@ -55,6 +60,13 @@ func prepare(dir string) error {
 			return err
 		}
 	}
+	lock, err := os.OpenFile(filepath.Join(dir, lockName), os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		return err
+	}
+	if err := lock.Close(); err != nil {
+		return err
+	}
 	for _, sub := range []string{"blobs/sha256", "sums/sha256", "partial", "refs"} {
 		if err := os.MkdirAll(filepath.Join(dir, sub), 0o700); err != nil {
 			return err
@@ -81,6 +93,9 @@ func checkOurs(dir string) error {
 	}
 	version, err := os.ReadFile(filepath.Join(dir, "version"))
 	if errors.Is(err, iofs.ErrNotExist) {
+		if leftOver(entries) {
+			return nil
+		}
 		for _, e := range entries {
 			// What another process is about to rename, and what mkfs leaves.
 			if !strings.HasPrefix(e.Name(), unfinished) && e.Name() != "lost+found" {
@@ -94,6 +109,28 @@ func checkOurs(dir string) error {
 			strings.TrimSpace(string(version)), strings.TrimSpace(layoutVersion), errRefused)
 	}
 	return err
+}
+
+// leftOver says whether a directory is what is left of one of ours that was removed
+// while a mount went on to write to it. One with blobs alone, or an OCI layout, may be
+// anybody's.
+func leftOver(entries []iofs.DirEntry) bool {
+	names := map[string]bool{}
+	for _, e := range entries {
+		names[e.Name()] = true
+		if !slices.Contains([]string{"blobs", "sums", "partial", "refs", lockName, "CACHEDIR.TAG"}, e.Name()) {
+			return false
+		}
+	}
+	return len(entries) > 0 && (!names["blobs"] || names["sums"])
+}
+
+// remake makes the directory anew where it was removed.
+func (s *Store) remake() error {
+	if _, err := os.Lstat(filepath.Join(s.dir, "version")); errors.Is(err, iofs.ErrNotExist) {
+		return prepare(s.dir)
+	}
+	return nil
 }
 
 // onDisk says of an error that it is of the cache directory. That a blob is not

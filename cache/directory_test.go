@@ -3,6 +3,7 @@ package cache
 import (
 	"bytes"
 	"context"
+	"errors"
 	"io"
 	"log/slog"
 	"os"
@@ -10,6 +11,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 )
 
 func TestLayout(t *testing.T) {
@@ -129,4 +131,90 @@ func TestRemovedWhileAsked(t *testing.T) {
 	})
 	s := openStore(t, dir)
 	mustRead(t, openBlob(t, s, d, size, from), honest.content)
+}
+
+// TestDirectoryReplaced puts something else in the place of the directory below a
+// reader: he reads on, and it is left as it is.
+func TestDirectoryReplaced(t *testing.T) {
+	const size = 2 << 20
+	for name, replace := range map[string]func(dir string) error{
+		"a file": func(dir string) error { return os.WriteFile(dir, nil, 0o600) },
+		"a directory of somebody else's": func(dir string) error {
+			return errors.Join(os.Mkdir(dir, 0o755), os.WriteFile(filepath.Join(dir, "thesis.tex"), nil, 0o600))
+		},
+		"a link to nowhere": func(dir string) error { return os.Symlink("/proc/nosuch", dir) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			from, d := newSource(size)
+			s := openStoreWith(t, filepath.Join(t.TempDir(), "cache"), Options{MaxBytes: 10 << 20})
+			r := openBlob(t, s, d, size, from)
+			mustReadAt(t, r, from.content, 0, size/2)
+			if err := os.RemoveAll(s.Dir()); err != nil {
+				t.Fatal(err)
+			}
+			if err := replace(s.Dir()); err != nil {
+				t.Fatal(err)
+			}
+			mustRead(t, r, from.content)
+			other, otherDigest := newSource(size + 1)
+			mustRead(t, openBlob(t, s, otherDigest, size+1, other), other.content)
+			mustRead(t, openBlobOf(t, s, "b", d, size, from), from.content)
+			if err := s.Repository("b").PutTag("v1", Tag{d, time.Now()}); err == nil {
+				t.Error("a tag was kept there")
+			}
+			entries, _ := os.ReadDir(s.Dir())
+			for _, e := range entries {
+				if e.Name() != "thesis.tex" {
+					t.Errorf("%s was made in it", e.Name())
+				}
+			}
+		})
+	}
+}
+
+// TestRemadeDirectoryIsOurs removes the directory and keeps a record: it is a cache
+// again, also where the removal left something, as it does when it is written to
+// meanwhile.
+func TestRemadeDirectoryIsOurs(t *testing.T) {
+	for name, left := range map[string]string{"all is gone": "", "something is left": "partial/x", "more is left": "refs/x"} {
+		t.Run(name, func(t *testing.T) {
+			s := openStore(t, filepath.Join(t.TempDir(), "cache"))
+			if err := os.RemoveAll(s.Dir()); err != nil {
+				t.Fatal(err)
+			}
+			if left != "" {
+				if err := os.MkdirAll(filepath.Join(s.Dir(), left), 0o700); err != nil {
+					t.Fatal(err)
+				}
+			}
+			from, d := newSource(100)
+			if err := s.Repository(testRepository).PutTag("v1", Tag{d, time.Now()}); err != nil {
+				t.Error(err)
+			}
+			mustRead(t, openBlob(t, s, d, 100, from), from.content)
+			again := openStore(t, s.Dir())
+			if _, err := again.Repository(testRepository).Tag("v1"); err != nil {
+				t.Error(err)
+			}
+			if !exists(again.blobPath(d)) {
+				t.Error("the blob is not kept")
+			}
+		})
+	}
+}
+
+// TestLayoutOfOthers: an OCI layout that somebody else made is no cache.
+func TestLayoutOfOthers(t *testing.T) {
+	dir := t.TempDir()
+	if err := os.MkdirAll(filepath.Join(dir, "blobs", "sha256"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Open(dir, Options{}); err == nil {
+		t.Error("blobs alone were taken for a cache")
+	}
+	write(t, filepath.Join(dir, "oci-layout"), []byte(ociLayout))
+	write(t, filepath.Join(dir, "index.json"), []byte(ociIndex))
+	if _, err := Open(dir, Options{}); err == nil {
+		t.Error("an OCI layout was taken for a cache")
+	}
 }

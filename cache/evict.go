@@ -35,7 +35,7 @@ func (e evictor) remove(it item) error {
 	if err != nil {
 		return err
 	}
-	unlock, locked, err := tryLockExclusive(filepath.Join(e.dir, "lock"), at)
+	unlock, locked, err := tryLockExclusive(filepath.Join(e.dir, lockName), at)
 	if err != nil {
 		return err
 	}

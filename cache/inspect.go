@@ -136,6 +136,11 @@ func Prune(ctx context.Context, dir string, p Pruning) (Removal, error) {
 	if err != nil {
 		return r, err
 	}
+	if len(items) > 0 {
+		if err := prepare(dir); err != nil { // its lock may have been removed
+			return r, err
+		}
+	}
 	oldestFirst(items)
 	r.Left = bytesOf(items)
 	var errs []error

@@ -121,7 +121,7 @@ func TestStateOfOneThatIsStopped(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		unlock, locked, err := tryLockExclusive(filepath.Join(s.dir, "lock"), at)
+		unlock, locked, err := tryLockExclusive(filepath.Join(s.dir, lockName), at)
 		if err != nil || !locked {
 			t.Fatal(err)
 		}

@@ -26,7 +26,7 @@ func (s *Store) lockState(d v1.Hash) (unlock func(), err error) {
 	if err != nil {
 		return nil, err
 	}
-	path := filepath.Join(s.dir, "lock")
+	path := filepath.Join(s.dir, lockName)
 	unlock, locked, err := tryLockExclusive(path, at)
 	if errors.Is(err, iofs.ErrNotExist) {
 		if err := prepare(s.dir); err != nil {

@@ -69,7 +69,7 @@ func unlockRange(f *os.File, at, n int64) error {
 // tryLockExclusive locks one byte of the file at path, or says that another has it.
 // Within a process one description would lock it twice, so each holder has its own.
 func tryLockExclusive(path string, at int64) (unlock func(), locked bool, err error) {
-	own, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
+	own, err := os.OpenFile(path, os.O_RDWR, 0)
 	if err != nil {
 		return nil, false, err
 	}

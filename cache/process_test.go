@@ -2,9 +2,11 @@ package cache
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"os"
 	"os/exec"
 	"runtime"
@@ -24,6 +26,7 @@ func TestMain(m *testing.M) {
 	children := map[string]func(from *source, r *Reader) error{
 		"hang":  hangingChild,
 		"share": sharingChild,
+		"fill":  fillingChild,
 	}
 	child, ok := children[os.Getenv(childVariable)]
 	if !ok {
@@ -215,5 +218,58 @@ func TestTwoProcesses(t *testing.T) {
 	}
 	if _, sent := from.counts(); sent+sentByChild != childSize {
 		t.Errorf("%d and %d bytes fetched by two processes, want each once: %d", sent, sentByChild, childSize)
+	}
+}
+
+const fillLimit = 4 << 20
+
+// fillingChild fills the directory with blobs, one after the other, within a limit,
+// until it is killed.
+func fillingChild(_ *source, r *Reader) error {
+	s, err := Open(r.content.store.dir, Options{MaxBytes: fillLimit})
+	if err != nil {
+		return err
+	}
+	for i := 0; ; i++ {
+		from, d := newSource(700_000 + i%50*1000)
+		r, err := s.Repository(testRepository).Blob(d, int64(len(from.content)), from).Open(context.Background())
+		if err != nil {
+			return err
+		}
+		p := make([]byte, len(from.content))
+		if _, err := r.ReadAt(context.Background(), p, 0); err != nil || !bytes.Equal(p, from.content) {
+			return fmt.Errorf("%d bytes: %w", len(p), err)
+		}
+		if err := r.Close(); err != nil {
+			return err
+		}
+		fmt.Println("read")
+	}
+}
+
+// TestKilledWhileFilling kills processes that fill a directory and evict, at any
+// moment: what they leave is sound, within the limit, and fit to go on with.
+func TestKilledWhileFilling(t *testing.T) {
+	dir := t.TempDir()
+	random := rand.New(rand.NewPCG(6, 6))
+	for range 8 {
+		a, b := startChild(t, "fill", dir), startChild(t, "fill", dir)
+		for range 5 + random.IntN(15) {
+			a.line(t)
+		}
+		b.line(t)
+		for _, c := range []*child{a, b} {
+			if err := c.Process.Kill(); err != nil {
+				t.Fatal(err)
+			}
+			_ = c.Wait() // it was killed
+		}
+		if n := takes(t, dir); n > fillLimit+2*minStep {
+			t.Errorf("%d bytes, the limit is %d", n, fillLimit)
+		}
+		v, err := Verify(t.Context(), dir)
+		if err != nil || len(v.Damaged) > 0 {
+			t.Errorf("%+v, %v", v, err)
+		}
 	}
 }

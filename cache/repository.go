@@ -54,6 +54,10 @@ func (r *Repository) Put() error {
 
 // begin makes a directory of the repository's.
 func (r *Repository) begin(sub string) (string, error) {
+	// Without its version nobody would know the directory again.
+	if err := r.store.remake(); err != nil {
+		return "", err
+	}
 	dir := filepath.Join(r.dir, sub)
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return "", err

@@ -120,7 +120,7 @@ func (c *content) readUnkept(ctx context.Context, p []byte, off int64) (int, err
 		if err != nil {
 			return 0, err
 		}
-		ok := c.mayHand(n)
+		ok, err := c.mayHand(n)
 		m := 0
 		if ok {
 			m = copy(p, w.bytes[off-int64(n)*windowSize:])
@@ -129,6 +129,9 @@ func (c *content) readUnkept(ctx context.Context, p []byte, off int64) (int, err
 		if ok {
 			c.ahead(n)
 			return m, nil
+		}
+		if err != nil {
+			return 0, err
 		}
 		if c.verified() {
 			return 0, nil
@@ -142,11 +145,14 @@ func (c *content) readUnkept(ctx context.Context, p []byte, off int64) (int, err
 
 // mayHand says whether a window may be handed out, and takes note that it was: not
 // the last that nobody has had, before the digest was checked.
-func (c *content) mayHand(n int) bool {
+func (c *content) mayHand(n int) (bool, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if c.poison != nil {
+		return false, c.poison
+	}
 	if c.unkept != nil && c.unkept.proven {
-		return true
+		return true, nil
 	}
 	t := c.form.chunks
 	s := c.windowSpan(n)
@@ -157,12 +163,12 @@ func (c *content) mayHand(n int) bool {
 		}
 	}
 	if t.missing-t.lost-len(fresh) <= 0 {
-		return false
+		return false, nil
 	}
 	for _, i := range fresh {
 		t.lose(i)
 	}
-	return true
+	return true, nil
 }
 
 // windowSpan is which chunks a window has.

@@ -66,6 +66,9 @@ func (r mountReport) write(w *strings.Builder, now time.Time) {
 		line("", "%s, %s; partial: %s, %s", count(u.Blobs, "blob"), size(u.BlobBytes), count(u.Partial, "blob"), size(u.PartialBytes))
 	}
 	line("transfers", "%d active; %s fetched, %s read from the cache", m.Cache.Active, size(m.Cache.Fetched), size(m.Cache.Read))
+	if m.Cache.Unkept > 0 {
+		line("", "%s could not be kept: the cache is full, or cannot be written to", size(m.Cache.Unkept))
+	}
 	if m.Cache.Mismatches > 0 {
 		line("", "%s did not match the digest", count(int(m.Cache.Mismatches), "blob"))
 	}
