@@ -219,6 +219,95 @@ func TestUnkeptMemory(t *testing.T) {
 	}
 }
 
+// TestUnkeptMemoryIsBounded has more readers than there are windows wait for a source
+// that is silent.
+func TestUnkeptMemoryIsBounded(t *testing.T) {
+	const size = 100 * windowSize
+	honest, d := newSource(size)
+	s := openStoreWith(t, t.TempDir(), keepsNothing)
+	asked, release := make(chan struct{}, 1000), make(chan struct{})
+	from := fetch(func(ctx context.Context, off, n int64) (io.Reader, int64, error) {
+		s.windows.mu.Lock()
+		in := s.windows.n
+		s.windows.mu.Unlock()
+		if in > maxWindows {
+			t.Errorf("%d windows are in memory", in)
+		}
+		asked <- struct{}{}
+		<-release
+		return bytes.NewReader(honest.content[off : off+n]), off, nil
+	})
+	r := openBlob(t, s, d, size, from)
+	var group sync.WaitGroup
+	for i := range int64(100) {
+		group.Go(func() { mustReadAt(t, r, honest.content, i*windowSize+5, 100) })
+	}
+	for range maxWindows {
+		<-asked
+	}
+	close(release)
+	group.Wait()
+}
+
+// TestKeptOthers has a blob that was read and checked without keeping it, and then a
+// chunk of it kept that is another: that is no part of what was checked.
+func TestKeptOthers(t *testing.T) {
+	const size, limit = 3 * windowSize, 4 * windowSize
+	clock := newTestClock()
+	dir := t.TempDir()
+	blocking, other := newSource(limit - minStep)
+	unlimited := openStore(t, dir)
+	blocker := openBlob(t, unlimited, other, len(blocking.content), blocking)
+	mustRead(t, blocker, blocking.content)
+	honest, d := newSource(size)
+	from := &source{content: bytes.Clone(honest.content)}
+	s := openStoreWith(t, dir, Options{Now: clock.time, MaxBytes: limit})
+	r := openBlob(t, s, d, size, from)
+	mustRead(t, r, honest.content)
+	if r.Verified() {
+		t.Fatal("it was kept")
+	}
+	_ = blocker.Close()
+	unlimited.fetching.Wait()
+	clock.pass(2 * keepAgain)
+	flip(size - 1)(from.content)
+	if _, err := r.ReadAt(t.Context(), make([]byte, 1), size-1); !errors.Is(err, ErrMismatch) {
+		t.Errorf("error %v, want ErrMismatch", err)
+	}
+}
+
+// TestUnkeptAfterDamage has the beginning of a blob kept and hashed, and lost: what
+// comes in its place is not what was hashed.
+func TestUnkeptAfterDamage(t *testing.T) {
+	const size, limit = 12 * windowSize, 6 * windowSize
+	clock := newTestClock()
+	honest, d := newSource(size)
+	from := &source{content: bytes.Clone(honest.content)}
+	s := openStoreWith(t, t.TempDir(), Options{Now: clock.time, MaxBytes: limit})
+	r := openBlob(t, s, d, size, from)
+	for off := int64(0); off < limit+2*windowSize; off += windowSize / 2 {
+		mustReadAt(t, r, honest.content, off, windowSize/2)
+	}
+	r.content.mu.Lock()
+	u := r.content.unkept
+	r.content.mu.Unlock()
+	if u == nil || u.hashed.Load() < windowSize {
+		t.Fatal("nothing was hashed, or all is kept")
+	}
+	file, err := os.OpenFile(s.partialPath(testRepository, d), os.O_RDWR, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = file.Close() }()
+	if _, err := file.WriteAt([]byte{^honest.content[100]}, 100); err != nil {
+		t.Fatal(err)
+	}
+	flip(200)(from.content)
+	if got, err := readAll(t, r); !errors.Is(err, ErrMismatch) || len(got) == size {
+		t.Errorf("%d of %d bytes, error %v; want ErrMismatch before the end", len(got), size, err)
+	}
+}
+
 // TestKeptAgain has a disk that is full for a while.
 func TestKeptAgain(t *testing.T) {
 	const size = 8 * windowSize
