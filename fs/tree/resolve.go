@@ -42,7 +42,7 @@ func (r *repository) resolve(ctx context.Context, tag string) (resolution, error
 		}
 		asked := r.tree.now()
 		own, cancel := ctx, context.CancelFunc(func() {})
-		if _, ok := r.servable(tag, before, asked); ok {
+		if _, ok := r.servable(before, asked); ok {
 			own, cancel = context.WithTimeoutCause(ctx, r.tree.staleWait, errTooSlow)
 		}
 		m, err := r.ask(own, tag)
@@ -52,13 +52,13 @@ func (r *repository) resolve(ctx context.Context, tag string) (resolution, error
 				r.forget(tag)
 			}
 			if isAnswer(err) {
-				r.tree.stales.end(tagKey{r.name(), tag})
+				r.answered(tag)
 			} else if answer, ok := r.failing(tag, before, err); ok {
 				return answer, nil
 			}
 			return resolution{}, err
 		}
-		r.tree.stales.end(tagKey{r.name(), tag})
+		r.answered(tag)
 		record := cache.Tag{Digest: m.Digest, Resolved: r.tree.now()}
 		if r.refreshed(tag, asked) {
 			record.Resolved = asked // the answer is from before

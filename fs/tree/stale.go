@@ -113,13 +113,13 @@ func (r *repository) stale(tag string) (resolution, bool) {
 	if !ok || !within(s.at, r.tree.now(), staleFor) || r.refreshed(tag, s.at) {
 		return resolution{}, false
 	}
-	return r.servable(tag, s.record, s.at)
+	return r.servable(s.record, s.at)
 }
 
 // servable is the answer of a record that is older than its TTL, where it was
 // confirmed lately enough and its manifest is at hand. It is good until the
 // registry, which failed at failed, is asked again.
-func (r *repository) servable(tag string, record cache.Tag, failed time.Time) (resolution, bool) {
+func (r *repository) servable(record cache.Tag, failed time.Time) (resolution, bool) {
 	if !within(record.Resolved, r.tree.now(), r.tree.opts.StaleIfError) {
 		return resolution{}, false
 	}
@@ -138,7 +138,7 @@ func (r *repository) failing(tag string, record cache.Tag, err error) (resolutio
 		return resolution{}, false
 	}
 	now := r.tree.now()
-	answer, ok := r.servable(tag, record, now)
+	answer, ok := r.servable(record, now)
 	if !ok {
 		return resolution{}, false
 	}
@@ -148,6 +148,13 @@ func (r *repository) failing(tag string, record cache.Tag, err error) (resolutio
 			"age", now.Sub(record.Resolved).Round(time.Second).String(), "error", err)
 	}
 	return answer, true
+}
+
+// answered takes note that the registry said what a tag means, or why it does not.
+func (r *repository) answered(tag string) {
+	if r.tree.stales.end(tagKey{r.name(), tag}) {
+		r.tree.opts.Logger.Info("the registry answers again what a tag means", "reference", r.name()+":"+tag)
+	}
 }
 
 // isAnswer says whether err is the registry's own word about what it was asked

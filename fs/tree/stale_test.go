@@ -191,6 +191,9 @@ func TestStaleEnds(t *testing.T) {
 	if n := strings.Count(log.String(), "taken for what it was"); n != 2 {
 		t.Errorf("%d lines in the log, want one each time that it began: %s", n, log)
 	}
+	if n := strings.Count(log.String(), "answers again"); n != 1 {
+		t.Errorf("%d lines in the log, want one each time that it ended: %s", n, log)
+	}
 	f.server.Heal()
 	f.pass(staleFor)
 	f.read("a/tags/1/digest")
