@@ -36,17 +36,17 @@ func (r *repository) resolve(ctx context.Context, tag string) (resolution, error
 		}
 		return resolution{}, fmt.Errorf("resolve %s:%s: %w", r.name(), tag, err)
 	}
-	return r.tree.flights.ask(ctx, r.name()+":"+tag, func(ctx context.Context) (resolution, error) {
+	soon, cancel := ctx, context.CancelFunc(func() {})
+	if _, ok := r.servable(before, r.tree.now()); ok {
+		soon, cancel = context.WithTimeoutCause(ctx, r.tree.staleWait, errTooSlow)
+	}
+	defer cancel()
+	answer, err := r.tree.flights.ask(soon, r.name()+":"+tag, func(ctx context.Context) (resolution, error) {
 		if answer, ok := r.atHand(tag); ok {
 			return answer, nil
 		}
 		asked := r.tree.now()
-		own, cancel := ctx, context.CancelFunc(func() {})
-		if _, ok := r.servable(before, asked); ok {
-			own, cancel = context.WithTimeoutCause(ctx, r.tree.staleWait, errTooSlow)
-		}
-		m, err := r.ask(own, tag)
-		cancel()
+		m, err := r.ask(ctx, tag)
 		if err != nil {
 			if isAbsent(err) {
 				r.forget(tag)
@@ -67,10 +67,17 @@ func (r *repository) resolve(ctx context.Context, tag string) (resolution, error
 		r.reportLocal("tags/"+tag, r.local.PutTag(tag, record))
 		return resolution{m, r.until(tag, record)}, nil
 	})
+	if errors.Is(err, errTooSlow) {
+		// The request goes on: what it brings is there for those who come later.
+		if stale, ok := r.failing(tag, before, err); ok {
+			return stale, nil
+		}
+	}
+	return answer, err
 }
 
-// errTooSlow ends a request that there is a stale answer for.
-var errTooSlow = errors.New("no answer soon enough")
+// errTooSlow ends the wait for a request that there is a stale answer for.
+var errTooSlow = fmt.Errorf("no answer soon enough: %w", context.DeadlineExceeded)
 
 // atHand returns what a tag means where nobody has to be asked now.
 func (r *repository) atHand(tag string) (resolution, bool) {

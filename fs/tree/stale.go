@@ -92,11 +92,8 @@ func (t *Tree) Stale() []StaleTag {
 	list := []StaleTag{}
 	for _, key := range t.stales.tags.Keys() {
 		s, ok := t.stales.tags.Peek(key)
-		if !ok || !within(s.record.Resolved, t.now(), t.opts.StaleIfError) {
+		if !ok || !within(s.record.Resolved, t.now(), t.opts.StaleIfError) || t.outdated(key, s) {
 			continue
-		}
-		if learned, ok := t.tags.Peek(key); ok && learned.Resolved.After(s.record.Resolved) {
-			continue // by another process
 		}
 		list = append(list, StaleTag{key.repository + ":" + key.tag, s.record.Digest.String(), s.record.Resolved, s.since, s.reason})
 	}
@@ -106,11 +103,18 @@ func (t *Tree) Stale() []StaleTag {
 	return list
 }
 
+// outdated says whether more was learned of a tag since: by another process, or by
+// the request that was not waited for.
+func (t *Tree) outdated(key tagKey, s staleTag) bool {
+	learned, ok := t.tags.Peek(key)
+	return ok && learned.Resolved.After(s.record.Resolved)
+}
+
 // stale is what a tag meant last, for a while after its registry failed to say
 // what it means now: until it is asked again.
 func (r *repository) stale(tag string) (resolution, bool) {
 	s, ok := r.tree.stales.get(tagKey{r.name(), tag})
-	if !ok || !within(s.at, r.tree.now(), staleFor) || r.refreshed(tag, s.at) {
+	if !ok || !within(s.at, r.tree.now(), staleFor) || r.refreshed(tag, s.at) || r.tree.outdated(tagKey{r.name(), tag}, s) {
 		return resolution{}, false
 	}
 	return r.servable(s.record, s.at)

@@ -8,6 +8,7 @@ import (
 	iofs "io/fs"
 	"log/slog"
 	"net/http"
+	"runtime"
 	"slices"
 	"strings"
 	"syscall"
@@ -218,6 +219,36 @@ func TestStaleDoesNotWait(t *testing.T) {
 	}
 }
 
+// One that is slow is asked once, and what it says at last counts: else a tag
+// would not move for as long as its registry is slow.
+func TestStaleGoesOnAsking(t *testing.T) {
+	f, _ := staleFixture(t)
+	f.tree.staleWait = 10 * time.Millisecond
+	old := f.push("a", "1", 1)
+	f.read("a/tags/1/digest")
+	f.pass(tagTTL)
+	next := f.push("a", "1", 2)
+	release := make(chan struct{})
+	f.server.Break(registrytest.Only(registrytest.Manifest, f.server.Hold(release)))
+	f.asked()
+	for range 3 {
+		if got := f.read("a/tags/1/digest"); got != old.String()+"\n" {
+			t.Fatalf("digest %q while the registry is slow, want %s", got, old)
+		}
+		f.pass(staleFor)
+	}
+	close(release)
+	limit, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	defer cancel()
+	for len(f.tree.Stale()) > 0 && limit.Err() == nil {
+		runtime.Gosched()
+	}
+	if got := f.read("a/tags/1/digest"); got != next.String()+"\n" {
+		t.Errorf("digest %q, want %s", got, next)
+	}
+	f.wantAsked("by all of them", "HEAD a:1", "GET a:1")
+}
+
 // Tags that are served stale are known up to a bound.
 func TestStaleIsBounded(t *testing.T) {
 	s := newStales()
@@ -306,5 +337,31 @@ func TestIsAnswer(t *testing.T) {
 	}
 	if isAnswer(errors.New("anything")) {
 		t.Error("any error is an answer")
+	}
+}
+
+// A request that answers just when its waiter has given up does not leave the old
+// answer behind.
+func TestStaleIsOutdated(t *testing.T) {
+	f, _ := staleFixture(t)
+	f.tree.opts.TagTTL = 0
+	f.push("a", "1", 1)
+	f.read("a/tags/1/digest")
+	r, err := f.tree.repository(f.path("a"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	before, _ := r.record("1")
+	f.pass(time.Second)
+	next := f.push("a", "1", 2)
+	f.read("a/tags/1/digest")
+	if _, ok := r.failing("1", before, errTooSlow); !ok {
+		t.Fatal("there is no stale answer")
+	}
+	if got := f.read("a/tags/1/digest"); got != next.String()+"\n" {
+		t.Errorf("digest %q, want %s", got, next)
+	}
+	if got := f.tree.Stale(); len(got) > 0 {
+		t.Errorf("stale: %+v", got)
 	}
 }
