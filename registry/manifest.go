@@ -76,7 +76,8 @@ func (r *Repository) Resolve(ctx context.Context, ref string) (Descriptor, error
 }
 
 // Manifest fetches the manifest or index of a tag or digest. Its bytes are
-// checked against the digest asked for; by tag the digest is theirs.
+// checked against the digest asked for; by tag against the one that the registry
+// names (Docker-Content-Digest), and where it names none the digest is theirs.
 // [ErrMismatch] and [ErrTooLarge] are among its errors.
 func (r *Repository) Manifest(ctx context.Context, ref string) (*RawManifest, error) {
 	const op = "get manifest"
@@ -100,8 +101,15 @@ func (r *Repository) Manifest(ctx context.Context, ref string) (*RawManifest, er
 	if err != nil {
 		return nil, wrap(op, r.at(ref), fmt.Errorf("%w: %w", ErrProtocol, err))
 	}
-	if wanted, err := ParseDigest(ref); err == nil && wanted != m.Descriptor.Digest {
-		return nil, wrap(op, r.at(ref), fmt.Errorf("%w: it is %s", ErrMismatch, m.Descriptor.Digest))
+	// A tag is checked against what the registry calls the answer, as other clients
+	// do who ask for that first: otherwise what was damaged on its way would be
+	// another manifest, and the tag's for its TTL.
+	wanted, err := ParseDigest(ref)
+	if err != nil {
+		wanted, err = ParseDigest(resp.Header.Get("Docker-Content-Digest"))
+	}
+	if err == nil && wanted != m.Descriptor.Digest {
+		return nil, wrap(op, r.at(ref), fmt.Errorf("%w: it is %s, and not %s", ErrMismatch, m.Descriptor.Digest, wanted))
 	}
 	return m, nil
 }

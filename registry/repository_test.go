@@ -232,3 +232,18 @@ func FuzzManifestDocument(f *testing.F) {
 		}
 	})
 }
+
+// TestDamagedOnItsWay: a tag's manifest is what the registry says that it is.
+func TestDamagedOnItsWay(t *testing.T) {
+	s := registrytest.Start(t, registrytest.Options{})
+	s.PutManifest("a", "x", imageType, []byte(`{"schemaVersion":2,"layers":[]}`))
+	s.Break(registrytest.Only(registrytest.Manifest, registrytest.FlipAt(5)))
+	r := repositoryOf(t, clientOf(t, Options{}), s.Host()+"/a")
+	if _, err := r.Manifest(t.Context(), "x"); !errors.Is(err, ErrMismatch) {
+		t.Errorf("%v; want ErrMismatch", err)
+	}
+	s.Heal()
+	if _, err := r.Manifest(t.Context(), "x"); err != nil {
+		t.Error(err)
+	}
+}

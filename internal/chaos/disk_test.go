@@ -38,13 +38,18 @@ func TestDisk(t *testing.T) {
 		spoil, mend func(t *testing.T, cache string)
 	}{
 		{"full", times(64, 16), nil, nil},
-		{"read-only", times(2000, 200), func(t *testing.T, cache string) {
-			if err := unix.Mount("", cache, "", unix.MS_REMOUNT|unix.MS_RDONLY, ""); err != nil {
-				// Files are open for writing: no remount then, but nothing more is written.
-				t.Logf("remount: %v", err)
+		// Less room than is taken, in mid-copy: the next write fails.
+		{"no more room", times(2000, 200), func(t *testing.T, cache string) {
+			var st unix.Statfs_t
+			if err := unix.Statfs(cache, &st); err != nil {
+				t.Fatal(err)
+			}
+			used := int64(st.Blocks-st.Bfree) * st.Bsize
+			if err := unix.Mount("", cache, "", unix.MS_REMOUNT, fmt.Sprintf("size=%d", used+64<<10)); err != nil {
+				t.Logf("remount: %v", err) // more was written since
 			}
 		}, func(t *testing.T, cache string) {
-			if err := unix.Mount("", cache, "", unix.MS_REMOUNT, ""); err != nil {
+			if err := unix.Mount("", cache, "", unix.MS_REMOUNT, fmt.Sprintf("size=%dm", times(2000, 200))); err != nil {
 				t.Error(err)
 			}
 		}},
@@ -120,4 +125,40 @@ func checkDisk(t *testing.T, i image, o outcome) {
 		}
 		t.Errorf("another error: %v", o)
 	}
+}
+
+// TestReadOnlyCache mounts with a cache directory that cannot be written to: that
+// works, or is refused in words.
+func TestReadOnlyCache(t *testing.T) {
+	b := newBench(t)
+	r := registrytest.Start(t, registrytest.Options{})
+	i := b.push(t, r, "a", registrytest.ImageSpec{Layers: []int64{300_000}})
+	other := b.push(t, r, "b", registrytest.ImageSpec{Layers: []int64{300_000}, Seed: 1})
+	cache := b.home(t, "cache")
+	if err := unix.Mount("tmpfs", cache, "tmpfs", 0, "size=16m"); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := unix.Unmount(cache, unix.MNT_DETACH); err != nil {
+			t.Error(err)
+		}
+	})
+	m := b.mount(t, cache)
+	b.must(t, "cat", m.in(i.dir, "image.tar"))
+	m.stop(t)
+	eventually(t, "a directory that cannot be written to", func() bool {
+		return unix.Mount("", cache, "", unix.MS_REMOUNT|unix.MS_RDONLY, "") == nil
+	})
+	o := b.run(program, "mount", "--anonymous", "--platform", "linux/amd64", "--cache-dir", cache, m.root)
+	t.Logf("mount: %v", o)
+	if o.err != nil {
+		if !strings.Contains(o.said, cache) || !strings.Contains(o.said, "read-only file system") || readsPastTheCache {
+			t.Errorf("it is refused: %v", o)
+		}
+		return
+	}
+	for _, i := range []image{i, other} {
+		checkDisk(t, i, b.run("cat", m.in(i.dir, "image.tar")))
+	}
+	b.must(t, program, "unmount", m.root)
 }

@@ -42,8 +42,10 @@ func TestProbes(t *testing.T) {
 		// most is how many requests it may make, of manifests and lists.
 		most int
 	}{
-		{"git status in tags", []string{"sh", "-c", `cd "$1" && git status; true`, "sh", "REPO/tags"}, 0},
-		{"git status in an image", []string{"sh", "-c", `cd "$1" && git status; true`, "sh", "REPO/tags/v1"}, 1},
+		// git looks whether a directory is a repository by itself, with a file HEAD:
+		// a registry can have a tag of that name.
+		{"git status in tags", []string{"sh", "-c", `cd "$1" && git status; true`, "sh", "REPO/tags"}, 1},
+		{"git status in an image", []string{"sh", "-c", `cd "$1" && git status; true`, "sh", "REPO/tags/v1"}, 2},
 		{"a prompt above the tags", append([]string{"sh", "-c", prompt, "sh", "REPO"}, promptNames...), 0},
 		{"a prompt in tags", append([]string{"sh", "-c", prompt, "sh", "REPO/tags"}, promptNames...), 7},
 		{"a prompt in an image", append([]string{"sh", "-c", prompt, "sh", "REPO/tags/v1"}, promptNames...), 8},
