@@ -124,14 +124,14 @@ func diskFindings(about, dir string) []finding {
 	default:
 		found = append(found, sound(about, "%s", text))
 	}
-	kind := fileSystems[int64(st.Type)]
+	kind := fileSystems[st.Type]
 	if kind == "" {
 		kind = fmt.Sprintf("of type %#x", st.Type)
 	}
 	switch err := tryClone(dir); {
 	case err == nil:
 		found = append(found, sound(about, "its file system (%s) shares blocks between files: images that are whole are not copied", kind))
-	case elsewhere[int64(st.Type)]:
+	case elsewhere[st.Type]:
 		found = append(found, note(about, fmt.Sprintf("its file system (%s) is that of another machine", kind), "a local directory is faster, and its locks are certain"))
 	default:
 		found = append(found, sound(about, "its file system (%s) does not share blocks between files, as XFS and btrfs do: images are copied", kind))

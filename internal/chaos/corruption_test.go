@@ -103,8 +103,7 @@ func TestCorruption(t *testing.T) {
 	m := b.mount(t, cache, "--tag-ttl", "0s", "--list-ttl", "0s")
 	done, failed := map[string]int{}, map[string]int{}
 	// read reads all of an image, or some of it, and says what was wrong.
-	read := func() (what string) {
-		n := random.IntN(len(images))
+	read := func(n int) (what string) {
 		i, tar := images[n], tars[n]
 		path := m.in(i.dir, "image.tar")
 		if random.IntN(3) == 0 {
@@ -153,7 +152,7 @@ func TestCorruption(t *testing.T) {
 			}
 			m.start(t)
 		}
-		_ = read()
+		_ = read(random.IntN(len(images)))
 		path, other := pick(t, cache, random)
 		if path == "" {
 			continue
@@ -168,14 +167,16 @@ func TestCorruption(t *testing.T) {
 			m.stop(t)
 			m.start(t)
 		}
-		for attempt := 1; ; attempt++ {
-			what := read()
-			if what == "" {
-				break
-			}
-			failed[kind]++
-			if attempt == 5 {
-				t.Fatalf("after %s of %s: %s", d.name, path, what)
+		for n := range images {
+			for attempt := 1; ; attempt++ {
+				what := read(n)
+				if what == "" {
+					break
+				}
+				failed[kind]++
+				if attempt == 5 {
+					t.Fatalf("after %s of %s: %s", d.name, path, what)
+				}
 			}
 		}
 	}

@@ -129,7 +129,7 @@ func readAtRandom(duration, path, copied string) int {
 			return err
 		}
 		seed := fnv.New64()
-		fmt.Fprint(seed, path, os.Getpid())
+		_, _ = fmt.Fprint(seed, path, os.Getpid()) // a hash takes everything
 		random := rand.New(rand.NewPCG(seed.Sum64(), 0))
 		got, want := make([]byte, 256<<10), make([]byte, 256<<10)
 		for end := time.Now().Add(limit); time.Now().Before(end); {
