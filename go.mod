@@ -3,6 +3,7 @@ module github.com/ocidistfs/ocidistfs
 go 1.26.0
 
 require (
+	github.com/BurntSushi/toml v1.6.0
 	github.com/alecthomas/kingpin/v2 v2.4.0
 	github.com/alecthomas/units v0.0.0-20211218093645-b94a6e3cc137
 	github.com/containerd/platforms v0.2.1

@@ -140,6 +140,7 @@ func (c *content) condemn(f *form, got string) error {
 	c.store.counts.mismatches.Add(1)
 	err := fmt.Errorf("%w: it is sha256:%s", ErrMismatch, got)
 	c.store.opts.Logger.Error("blob dropped", "digest", c.key.digest.String(), "repository", c.key.repository, "error", err)
+	dispute(c.from, c.key.digest)
 	// The error last: who opens the blob after he has had it gets other bytes than
 	// these.
 	if f.file != nil {

@@ -2,11 +2,16 @@ package cache
 
 import (
 	"bytes"
+	"context"
 	"errors"
+	"io"
 	iofs "io/fs"
 	"os"
 	"path/filepath"
+	"sync"
 	"testing"
+
+	v1 "github.com/google/go-containerregistry/pkg/v1"
 )
 
 func TestFlippedByte(t *testing.T) {
@@ -39,6 +44,54 @@ func TestFlippedByte(t *testing.T) {
 	if n := s.Stats().Mismatches; n != 2 {
 		t.Errorf("%d mismatches are counted, want 2", n)
 	}
+}
+
+// A source that has blobs from several places is told of one that was wrong.
+func TestDispute(t *testing.T) {
+	good, d := newSource(2 << 20)
+	bad, _ := newSource(2 << 20)
+	bad.content[1<<20] ^= 1
+	both := &disputed{source: bad, other: good}
+	s := openStore(t, t.TempDir())
+	r := openBlob(t, s, d, 2<<20, both)
+	if _, err := readAll(t, r); !errors.Is(err, ErrMismatch) {
+		t.Fatalf("error %v, want ErrMismatch", err)
+	}
+	_ = r.Close()
+	mustRead(t, openBlob(t, s, d, 2<<20, both), good.content)
+
+	both = &disputed{source: bad, other: good}
+	if err := Stream(t.Context(), io.Discard, d, 2<<20, both); !errors.Is(err, ErrMismatch) {
+		t.Errorf("error %v, want ErrMismatch", err)
+	}
+	if err := Stream(t.Context(), io.Discard, d, 2<<20, both); err != nil {
+		t.Error(err)
+	}
+}
+
+// disputed is a source until that is wrong, then another.
+type disputed struct {
+	*source
+	other *source
+
+	mu    sync.Mutex
+	wrong bool // guarded by mu
+}
+
+func (s *disputed) Dispute(v1.Hash) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.wrong = true
+}
+
+func (s *disputed) BlobRange(ctx context.Context, d v1.Hash, off, n int64) (io.ReadCloser, int64, error) {
+	s.mu.Lock()
+	wrong := s.wrong
+	s.mu.Unlock()
+	if wrong {
+		return s.other.BlobRange(ctx, d, off, n)
+	}
+	return s.source.BlobRange(ctx, d, off, n)
 }
 
 func TestWrongSize(t *testing.T) {

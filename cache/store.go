@@ -41,6 +41,18 @@ type Fetcher interface {
 	BlobRange(ctx context.Context, d v1.Hash, off, n int64) (body io.ReadCloser, start int64, err error)
 }
 
+// A Disputer is a Fetcher that is told of a blob whose bytes, once all were there,
+// had another digest: where it has them from several places, it can ask another one
+// the next time.
+type Disputer interface{ Dispute(d v1.Hash) }
+
+// dispute tells a source, if it wants to know.
+func dispute(from Fetcher, d v1.Hash) {
+	if disputer, ok := from.(Disputer); ok {
+		disputer.Dispute(d)
+	}
+}
+
 // Options are what a [Store] is made of. The zero value works.
 type Options struct {
 	Now    func() time.Time // nil is time.Now

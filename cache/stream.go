@@ -45,6 +45,7 @@ func Stream(ctx context.Context, w io.Writer, d v1.Hash, size int64, from Fetche
 		}
 	}
 	if got := hex.EncodeToString(s.digest.Sum(nil)); got != d.Hex {
+		dispute(from, d)
 		return fmt.Errorf("blob %s: %w: it is sha256:%s", d, ErrMismatch, got)
 	}
 	return s.flush()

@@ -43,7 +43,7 @@ func toErrno(err error) syscall.Errno {
 		return syscall.ETIMEDOUT
 	case errors.Is(err, errCrowded):
 		return syscall.EAGAIN
-	case errors.Is(err, errDenied), errors.Is(err, tree.ErrCrawler):
+	case errors.Is(err, errDenied), errors.Is(err, tree.ErrCrawler), errors.Is(err, registry.ErrNotAllowed):
 		return syscall.EACCES
 	case errors.Is(err, tree.ErrOffline):
 		// The one error of that number: that the network cannot be reached otherwise

@@ -34,6 +34,8 @@ var errnoCases = []struct {
 	{"mode bits", errDenied, syscall.EACCES},
 	{"indexer", fmt.Errorf("x: %w", tree.ErrCrawler), syscall.EACCES},
 	{"offline", fmt.Errorf("x: %w", tree.ErrOffline), syscall.ENETUNREACH},
+	{"host that is not served", errors.Join(registry.ErrNotAllowed, iofs.ErrNotExist), syscall.EACCES},
+	{"registry's 404 after its mirrors", &registry.Error{Op: "get", Ref: "a", Status: 404, Err: errors.New("said"), Mirrors: "x: 503"}, syscall.ENOENT},
 	{"429", answer(429), syscall.EAGAIN},
 	{"500", answer(500), remoteIO},
 	{"503", answer(503), remoteIO},
@@ -94,7 +96,7 @@ func TestNews(t *testing.T) {
 			t.Errorf("%v is logged", err)
 		}
 	}
-	for _, err := range []error{answer(403), answer(500), tree.ErrNoPlatform, tree.ErrNotImage, errTimeout, tree.ErrOffline, errors.New("x")} {
+	for _, err := range []error{answer(403), answer(500), registry.ErrNotAllowed, tree.ErrNoPlatform, tree.ErrNotImage, errTimeout, tree.ErrOffline, errors.New("x")} {
 		if !isNews(err) {
 			t.Errorf("%v is not logged", err)
 		}

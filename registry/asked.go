@@ -15,42 +15,50 @@ type credentialsUsed struct {
 
 // CredentialSource is where the credentials came from that the registry was asked
 // with last; "" where it was asked without.
-func (r *Repository) CredentialSource() Source {
-	if used := r.used.Load(); used != nil {
-		return used.source
-	}
-	return ""
-}
+func (r *Repository) CredentialSource() Source { return r.usedLast().source }
 
 // CredentialFailure is what kept the registry from being asked with credentials
 // last, such as a helper that is missing; nil where nothing did.
-func (r *Repository) CredentialFailure() error {
-	if used := r.used.Load(); used != nil {
-		return used.failure
+func (r *Repository) CredentialFailure() error { return r.usedLast().failure }
+
+// usedLast is what the registry itself was asked with, not its mirrors.
+func (r *Repository) usedLast() credentialsUsed {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if n := len(r.known); n > 0 {
+		return r.known[n-1].credentialsUsed()
 	}
-	return nil
+	return credentialsUsed{}
+}
+
+func (l *lane) credentialsUsed() credentialsUsed {
+	if used := l.used.Load(); used != nil {
+		return *used
+	}
+	return credentialsUsed{}
 }
 
 // refused makes the error of an answer that is none of those expected. One of a
 // 401 or 403 knows what was asked with, but for those of another host, which was
 // asked with nothing.
-func (r *Repository) refused(op, ref string, resp *http.Response) error {
+func (l *lane) refused(op, ref string, resp *http.Response) error {
 	err := answerError(op, ref, resp)
 	if !isOwn(resp) {
 		return err
 	}
-	return r.asked(err)
+	return l.asked(err)
 }
 
 // asked adds to a 401 or 403 which credentials it was for. A copy is changed:
 // those who wait for one first contact share its error.
-func (r *Repository) asked(err error) error {
+func (l *lane) asked(err error) error {
 	var answered *Error
 	if !errors.As(err, &answered) || !answered.Is(iofs.ErrPermission) {
 		return err
 	}
 	told := *answered
-	switch r.CredentialSource() {
+	used := l.credentialsUsed()
+	switch used.source {
 	case Given:
 		told.Asked = "with the user name and password given (--username)"
 	case Docker:
@@ -59,8 +67,8 @@ func (r *Repository) asked(err error) error {
 		told.Asked = "with what podman is logged in with"
 	default:
 		told.Asked = "without credentials"
-		if failure := r.CredentialFailure(); failure != nil {
-			told.Asked += ": " + failure.Error()
+		if used.failure != nil {
+			told.Asked += ": " + used.failure.Error()
 		}
 	}
 	return &told

@@ -36,9 +36,9 @@ func (a *authorized) RoundTrip(req *http.Request) (*http.Response, error) {
 // The token is asked for by go-containerregistry; what it makes of tokens
 // afterwards is not used: it forgets the scope, and asks as often as there are
 // requests under way.
-func (r *Repository) authorize(ctx context.Context, challenge *transport.Challenge) (header string, expires bool, err error) {
-	config, source, failure := r.client.credentials(ctx, r)
-	r.used.Store(&credentialsUsed{source, failure})
+func (l *lane) authorize(ctx context.Context, challenge *transport.Challenge) (header string, expires bool, err error) {
+	config, source, failure := l.client.credentials(ctx, l.parsed)
+	l.used.Store(&credentialsUsed{source, failure})
 	if config.RegistryToken != "" {
 		// It is for the registry, never for a token server.
 		return "Bearer " + config.RegistryToken, false, nil
@@ -46,12 +46,12 @@ func (r *Repository) authorize(ctx context.Context, challenge *transport.Challen
 	if !strings.EqualFold(challenge.Scheme, "bearer") {
 		return basic(config), false, nil
 	}
-	at, err := r.tokenServer(challenge)
+	at, err := l.tokenServer(challenge)
 	if err != nil {
 		return "", false, err
 	}
-	scope := r.parsed.Scope(transport.PullScope)
-	token, err := transport.Exchange(ctx, at, authn.FromConfig(config), noting{r.client.brief}, []string{scope}, challenge)
+	scope := l.parsed.Scope(transport.PullScope)
+	token, err := transport.Exchange(ctx, at, authn.FromConfig(config), noting{l.brief}, []string{scope}, challenge)
 	if err != nil {
 		return "", false, tokenError(err)
 	}
@@ -76,17 +76,17 @@ func basic(config authn.AuthConfig) string {
 // refuses a token server on a private address that is not the registry's own;
 // for a registry that is on such an address itself, the one beside it is no
 // stranger.
-func (r *Repository) tokenServer(challenge *transport.Challenge) (name.Registry, error) {
-	registry := &url.URL{Host: r.host.registry.RegistryStr()}
+func (l *lane) tokenServer(challenge *transport.Challenge) (name.Registry, error) {
+	registry := &url.URL{Host: l.host}
 	realm, err := url.Parse(challenge.Parameters["realm"])
 	if err != nil || realm.Host == "" {
-		return r.host.registry, fmt.Errorf("%w: the challenge names no token server", ErrProtocol)
+		return l.registry, fmt.Errorf("%w: the challenge names no token server", ErrProtocol)
 	}
 	if leadsInside(registry, realm) {
-		return r.host.registry, fmt.Errorf("%w: to a token server on %s, an address of this machine or link", ErrRedirect, realm.Host)
+		return l.registry, fmt.Errorf("%w: to a token server on %s, an address of this machine or link", ErrRedirect, realm.Host)
 	}
 	if !isPrivate(registry.Hostname()) {
-		return r.host.registry, nil
+		return l.registry, nil
 	}
 	return name.NewRegistry(realm.Host)
 }

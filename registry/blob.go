@@ -33,21 +33,29 @@ func (r *Repository) BlobRange(ctx context.Context, d Digest, off, n int64) (bod
 	if err != nil {
 		return nil, 0, wrap(op, ref, err)
 	}
-	resp, err := r.do(ctx, op, ref, question{
-		method: http.MethodGet, target: "/v2/" + r.path() + "/blobs/" + d.String(), header: header, blob: true,
+	err = r.askBlob(ctx, d, op, ref, func(l *lane) error {
+		resp, err := l.do(ctx, op, ref, question{
+			method: http.MethodGet, target: "/" + r.path() + "/blobs/" + d.String(), header: header, blob: true,
+		})
+		if err != nil {
+			return err
+		}
+		body, start, err = rangeOf(resp, op, ref, off, n)
+		if err != nil && isOwn(resp) {
+			err = l.asked(err) // a store of blobs was asked with nothing
+		}
+		return err
 	})
 	if err != nil {
 		return nil, 0, err
 	}
-	body, start, err = rangeOf(resp, op, ref, off, n)
-	if err != nil && isOwn(resp) {
-		err = r.asked(err) // a store of blobs was asked with nothing
-	}
-	return body, start, err
+	return body, start, nil
 }
 
 // URLRange does the same for an address out of a manifest, as foreign layers
-// have. Only https is spoken, and no credentials are sent.
+// have. Only https is spoken, and no credentials are sent. Where
+// [Options.AllowHosts] names hosts, it has to be one of them: whoever writes a manifest
+// names these addresses.
 func (c *Client) URLRange(ctx context.Context, address string, off, n int64) (body io.ReadCloser, start int64, err error) {
 	const op = "get"
 	u, err := url.Parse(address)
@@ -56,6 +64,9 @@ func (c *Client) URLRange(ctx context.Context, address string, off, n int64) (bo
 	}
 	// Errors are shown to others: an address may be signed in its query.
 	ref := u.Host + u.EscapedPath()
+	if err := c.Allowed(u.Host); err != nil {
+		return nil, 0, wrap(op, ref, err)
+	}
 	if u.Scheme != "https" || u.User != nil || isInternal(u.Hostname()) {
 		return nil, 0, wrap(op, ref, fmt.Errorf("%w: not a public https address", ErrRedirect))
 	}

@@ -15,11 +15,11 @@ var ErrDown = errors.New("the host is down")
 const (
 	// downAfter is how many requests in a row find nobody before a host is down.
 	downAfter = 5
-	// firstRest is how long it is left alone then, twice as long each time that one
-	// request more found nobody, and maxRest at most: so soon it is noticed that it
+	// firstProbe is how long it is left alone then, twice as long each time that one
+	// request more found nobody, and maxProbe at most: so soon it is noticed that it
 	// is back.
-	firstRest = time.Second
-	maxRest   = 10 * time.Second
+	firstProbe = time.Second
+	maxProbe   = 10 * time.Second
 )
 
 // An outcome is what a request said about its host.
@@ -97,10 +97,10 @@ func (b *breaker) leave(probe bool, o outcome, err error, now time.Time) {
 		b.last = err
 		switch {
 		case b.rest > 0:
-			b.rest = min(2*b.rest, maxRest)
+			b.rest = min(2*b.rest, maxProbe)
 			b.until = now.Add(b.rest)
 		case b.failures >= downAfter:
-			b.rest = firstRest
+			b.rest = firstProbe
 			b.until = now.Add(b.rest)
 			close(b.tripped)
 		}

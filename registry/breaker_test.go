@@ -31,9 +31,9 @@ func TestBreaker(t *testing.T) {
 			}
 			time.Sleep(10 * time.Millisecond)
 		}
-		rest := firstRest
+		rest := firstProbe
 		dials := b.pipe.Dials()
-		time.Sleep(firstRest / 2)
+		time.Sleep(firstProbe / 2)
 		for range 6 {
 			// All of a crowd but one are turned away, and that one only when it is time.
 			for _, want := range []int{0, 1} {
@@ -58,11 +58,11 @@ func TestBreaker(t *testing.T) {
 					time.Sleep(rest / 2)
 				}
 			}
-			rest = min(2*rest, maxRest)
+			rest = min(2*rest, maxProbe)
 			time.Sleep(rest / 2)
 		}
 		b.pipe.Listen()
-		time.Sleep(maxRest)
+		time.Sleep(maxProbe)
 		manifests(b, 1, r) // the one that is let through
 		manifests(b, 50, r)
 	})

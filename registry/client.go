@@ -9,6 +9,7 @@ package registry
 
 import (
 	"context"
+	"crypto/tls"
 	"crypto/x509"
 	"fmt"
 	"log/slog"
@@ -45,9 +46,19 @@ type Options struct {
 	RootCAs *x509.CertPool
 	// Insecure are the hosts, as in a reference, that may be plain HTTP or have a
 	// certificate that cannot be verified. Loopback may be plain HTTP anyway.
-	Insecure  []string
-	UserAgent string
-	Logger    *slog.Logger // nil discards
+	Insecure []string
+	// HostsDirs are directories with what is configured of hosts: hosts.toml of
+	// containerd, or certificates as docker has them. The first that says something of a
+	// host counts. What is said of it is read when it is first used.
+	HostsDirs []string
+	// Certificates are the client's own, by the host that they are shown to.
+	Certificates map[string][]tls.Certificate
+	// AllowHosts are the hosts, or patterns for them as path.Match has them, that may be
+	// contacted as registries; nil are all. Mirrors, and where an allowed registry
+	// sends for tokens and blobs, need not be among them.
+	AllowHosts []string
+	UserAgent  string
+	Logger     *slog.Logger // nil discards
 	// Dial connects to a host or to the proxy; nil is over the network.
 	Dial func(ctx context.Context, network, address string) (net.Conn, error)
 	// ReadTimeout is how long nothing may come, of a header or of a body; 0 is
@@ -65,13 +76,12 @@ type Options struct {
 
 // A Client talks to any number of registries. It is safe for concurrent use.
 type Client struct {
-	opts Options // set once by NewClient
-	wire *wire   // set once by NewClient
-	// steady is over the wire, and brief the same for what is of no length.
-	steady, brief *steady      // set once by NewClient
-	count         *counters    // set once by NewClient
-	http          *http.Client // set once by NewClient; for URLRange
-	warn          sync.Map     // host → nothing: whose credentials failed
+	opts      Options      // set once by NewClient
+	wire      *wire        // set once by NewClient
+	upstreams *upstreams   // set once by NewClient
+	count     *counters    // set once by NewClient
+	http      *http.Client // set once by NewClient; for URLRange
+	warn      sync.Map     // host → nothing: whose credentials failed
 
 	mu           sync.Mutex
 	hosts        map[string]*host       // guarded by mu; by canonical name
@@ -112,10 +122,14 @@ func NewClient(opts Options) *Client {
 		repositories: map[string]*Repository{},
 	}
 	c.wire = newWire(opts, c.count)
-	c.steady = &steady{inner: c.wire, upstreams: newUpstreams(opts.Logger), retries: opts.Retries, maxWait: opts.MaxWait}
-	c.brief = &steady{inner: brief{c.wire}, upstreams: c.steady.upstreams, retries: opts.Retries, maxWait: opts.MaxWait}
-	c.http = &http.Client{Transport: c.steady}
+	c.upstreams = newUpstreams(opts.Logger)
+	c.http = &http.Client{Transport: c.over(c.wire, opts.Retries)}
 	return c
+}
+
+// over puts what gets one answer out of several requests over what sends one.
+func (c *Client) over(inner http.RoundTripper, retries int) *steady {
+	return &steady{inner: inner, upstreams: c.upstreams, retries: retries, maxWait: c.opts.MaxWait}
 }
 
 // Close closes the connections that are idle. Requests under way go on.
@@ -126,10 +140,13 @@ func (c *Client) Stats() Stats { return c.count.stats() }
 
 // Repository returns the repository called "host[:port]/path". It asks nobody.
 // The same name gives the same Repository, with what it learned, until there were
-// so many others that all were forgotten.
+// so many others that all were forgotten. [ErrNotAllowed] is among its errors.
 func (c *Client) Repository(fullName string) (*Repository, error) {
 	hostName, path, err := splitName(fullName)
 	if err != nil {
+		return nil, err
+	}
+	if err := c.Allowed(hostName); err != nil {
 		return nil, err
 	}
 	canonical := hostName + "/" + path
@@ -138,27 +155,26 @@ func (c *Client) Repository(fullName string) (*Repository, error) {
 	if r, ok := c.repositories[canonical]; ok {
 		return r, nil
 	}
-	var options []name.Option
-	// Who really may be spoken to without TLS, the wire decides: by itself,
-	// go-containerregistry would try that on private addresses too, and on
-	// loopback only by some of its names.
-	if c.wire.isInsecure(hostName) || isLoopback((&url.URL{Host: hostName}).Hostname()) {
-		options = append(options, name.Insecure)
-	}
-	parsed, err := name.NewRepository(canonical, options...)
+	parsed, err := name.NewRepository(canonical)
 	if err != nil {
 		return nil, fmt.Errorf("repository %s: %w", canonical, err)
 	}
 	if len(c.repositories) >= rememberedRepositories {
 		clear(c.repositories)
 		clear(c.hosts)
+		c.wire.closeOwn()
 	}
-	h, ok := c.hosts[hostName]
-	if !ok {
-		h = &host{name: hostName, registry: parsed.Registry}
-		c.hosts[hostName] = h
-	}
-	r := &Repository{client: c, host: h, name: canonical, parsed: parsed}
+	r := &Repository{client: c, host: c.host(hostName), name: canonical, parsed: parsed}
 	c.repositories[canonical] = r
 	return r, nil
+}
+
+// host returns the host of a canonical name. c.mu is held.
+func (c *Client) host(name string) *host {
+	h, ok := c.hosts[name]
+	if !ok {
+		h = &host{name: name}
+		c.hosts[name] = h
+	}
+	return h
 }

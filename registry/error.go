@@ -53,12 +53,18 @@ type Error struct {
 	// request, for how long it wants to be left alone. They are in the error's text, in
 	// brackets at its end; "" is none.
 	Details string
+	// Mirrors is what the registry's mirrors said that were asked before it; "" where
+	// none was. What the error is, the registry alone decides.
+	Mirrors string
 }
 
 func (e *Error) Error() string {
 	text := fmt.Sprintf("%s %s: %v", e.Op, e.Ref, e.Err)
 	if e.Details != "" {
 		text += " (" + e.Details + ")"
+	}
+	if e.Mirrors != "" {
+		text += " (asked before: " + e.Mirrors + ")"
 	}
 	return text
 }

@@ -69,10 +69,10 @@ func (b *bound) Resolve(r authn.Resource) (authn.Authenticator, error) {
 // helperLimit ends a credential helper that waits for somebody to answer it.
 const helperLimit = 20 * time.Second
 
-// credentials returns what the keychain has for a repository, and from where. A keychain that
+// credentials returns what the keychain has for a repository of a host, and from where. A keychain that
 // fails, because a credential helper is missing, broken or stuck, is a warning,
 // and the failure is why there are none: what is public can be read all the same.
-func (c *Client) credentials(ctx context.Context, r *Repository) (config authn.AuthConfig, source Source, failure error) {
+func (c *Client) credentials(ctx context.Context, of authn.Resource) (config authn.AuthConfig, source Source, failure error) {
 	type result struct {
 		config *authn.AuthConfig
 		source Source
@@ -88,7 +88,7 @@ func (c *Client) credentials(ctx context.Context, r *Repository) (config authn.A
 			}
 			resolved <- got
 		}()
-		auth, err := authn.Resolve(ctx, c.opts.Keychain, r.parsed)
+		auth, err := authn.Resolve(ctx, c.opts.Keychain, of)
 		if err != nil {
 			got.err = err
 			return
@@ -109,8 +109,9 @@ func (c *Client) credentials(ctx context.Context, r *Repository) (config authn.A
 	case <-ctx.Done():
 		failure = context.Cause(ctx)
 	}
-	if _, warned := c.warn.LoadOrStore(r.host.name, true); !warned {
-		c.opts.Logger.Warn("no credentials: the configured source failed; going on without", "host", r.host.name, "error", failure)
+	host := CanonicalHost(of.RegistryStr())
+	if _, warned := c.warn.LoadOrStore(host, true); !warned {
+		c.opts.Logger.Warn("no credentials: the configured source failed; going on without", "host", host, "error", failure)
 	}
 	return authn.AuthConfig{}, "", failure
 }

@@ -33,7 +33,7 @@ func TestKeychainPanics(t *testing.T) {
 		Keychain: keychain(func(authn.Resource) (authn.Authenticator, error) { panic("oh") }),
 		Logger:   slog.New(slog.NewTextHandler(&log, nil)),
 	})
-	if got, source, failure := c.credentials(t.Context(), repositoryOf(t, c, "quay.io/a")); failure == nil || got != (authn.AuthConfig{}) || source != "" {
+	if got, source, failure := c.credentials(t.Context(), repositoryOf(t, c, "quay.io/a").parsed); failure == nil || got != (authn.AuthConfig{}) || source != "" {
 		t.Errorf("user %q of %q, failure %v", got.Username, source, failure)
 	}
 	if !strings.Contains(log.String(), "oh") {
@@ -55,7 +55,7 @@ func TestBoundCredentials(t *testing.T) {
 	for host, bound := range map[string]bool{"docker.io": true, "index.docker.io": true, "registry-1.docker.io": true, "quay.io": false, "docker.io.example.com": false} {
 		opts := Options{Keychain: BoundCredentials("docker.io", "u", "p", Anonymous())}
 		c := clientOf(t, opts)
-		if got, source, _ := c.credentials(t.Context(), repositoryOf(t, c, host+"/a/b")); (got.Password == "p") != bound || (source == Given) != bound {
+		if got, source, _ := c.credentials(t.Context(), repositoryOf(t, c, host+"/a/b").parsed); (got.Password == "p") != bound || (source == Given) != bound {
 			t.Errorf("%s gets %q", host, got.Username)
 		}
 	}
@@ -114,7 +114,7 @@ func TestDefaultKeychain(t *testing.T) {
 			configure(t, c.file, c.content)
 			var log bytes.Buffer
 			client := NewClient(Options{Logger: slog.New(slog.NewTextHandler(&log, nil))})
-			got, source, _ := client.credentials(t.Context(), repositoryOf(t, client, c.repository))
+			got, source, _ := client.credentials(t.Context(), repositoryOf(t, client, c.repository).parsed)
 			if (got.Username == "u" && got.Password == "p") != c.want || (got != authn.AuthConfig{}) != c.want {
 				t.Errorf("user %q", got.Username)
 			}
@@ -138,7 +138,7 @@ func TestDockerAndPodman(t *testing.T) {
 	t.Setenv("REGISTRY_AUTH_FILE", path)
 	c := NewClient(Options{})
 	for _, name := range []string{"ghcr.io/a", "quay.io/a", "docker.io/a/b/c"} {
-		if got, _, _ := c.credentials(t.Context(), repositoryOf(t, c, name)); got.Username != "u" {
+		if got, _, _ := c.credentials(t.Context(), repositoryOf(t, c, name).parsed); got.Username != "u" {
 			t.Errorf("%s: user %q", name, got.Username)
 		}
 	}
@@ -154,7 +154,7 @@ func TestPodmanDespiteDocker(t *testing.T) {
 	t.Setenv("REGISTRY_AUTH_FILE", path)
 	c := NewClient(Options{})
 	for name, source := range map[string]Source{"quay.io/a": Podman, "ghcr.io/a": ""} {
-		if _, got, failure := c.credentials(t.Context(), repositoryOf(t, c, name)); got != source || (failure == nil) != (source != "") {
+		if _, got, failure := c.credentials(t.Context(), repositoryOf(t, c, name).parsed); got != source || (failure == nil) != (source != "") {
 			t.Errorf("%s: source %q, %v", name, got, failure)
 		}
 	}
@@ -200,7 +200,7 @@ func TestStuckCredentials(t *testing.T) {
 			Logger:   slog.New(slog.NewTextHandler(&log, nil)),
 			Keychain: keychain(func(authn.Resource) (authn.Authenticator, error) { <-stuck; return authn.Anonymous, nil }),
 		})
-		if got, _, _ := c.credentials(t.Context(), repositoryOf(t, c, "quay.io/a")); got != (authn.AuthConfig{}) {
+		if got, _, _ := c.credentials(t.Context(), repositoryOf(t, c, "quay.io/a").parsed); got != (authn.AuthConfig{}) {
 			t.Errorf("user %q", got.Username)
 		}
 		if !strings.Contains(log.String(), ErrStalled.Error()) {
@@ -213,7 +213,7 @@ func TestStuckCredentials(t *testing.T) {
 func TestLateCredentials(t *testing.T) {
 	late := keychain(func(authn.Resource) (authn.Authenticator, error) { return lateAuthenticator{}, nil })
 	c := clientOf(t, Options{Keychain: late})
-	if got, _, _ := c.credentials(t.Context(), repositoryOf(t, c, "quay.io/a")); got != (authn.AuthConfig{}) {
+	if got, _, _ := c.credentials(t.Context(), repositoryOf(t, c, "quay.io/a").parsed); got != (authn.AuthConfig{}) {
 		t.Errorf("user %q", got.Username)
 	}
 }

@@ -35,22 +35,38 @@ var accept = strings.Join([]string{
 	"*/*;q=0.1",
 }, ", ")
 
-// manifest asks for a manifest, by GET or HEAD. What is neither tag nor digest
-// is not there, and asked for by no request.
-func (r *Repository) manifest(ctx context.Context, op, method, ref string) (*http.Response, error) {
-	if _, err := ParseDigest(ref); err != nil && !ValidTag(ref) {
-		return nil, wrap(op, r.at(ref), fmt.Errorf("neither a tag nor a digest: %w", iofs.ErrNotExist))
+// askManifest puts a question about a tag or digest to those who may answer it. What
+// is neither is not there, and asked for by no request.
+func (r *Repository) askManifest(ctx context.Context, op, ref string, question func(*lane) error) error {
+	need := resolve
+	if _, err := ParseDigest(ref); err == nil {
+		need = pull
+	} else if !ValidTag(ref) {
+		return wrap(op, r.at(ref), fmt.Errorf("neither a tag nor a digest: %w", iofs.ErrNotExist))
 	}
-	return r.do(ctx, op, r.at(ref), question{
-		method: method, target: "/v2/" + r.path() + "/manifests/" + ref, header: http.Header{"Accept": {accept}},
+	return r.ask(ctx, need, op, r.at(ref), question)
+}
+
+// manifest asks for a manifest, by GET or HEAD.
+func (l *lane) manifest(ctx context.Context, op, method, at, ref string) (*http.Response, error) {
+	return l.do(ctx, op, at, question{
+		method: method, target: "/" + l.path + "/manifests/" + ref, header: http.Header{"Accept": {accept}},
 	})
 }
 
 // Resolve asks what a tag or digest stands for, without fetching it: one HEAD,
 // and a GET where the answer lacks the digest.
-func (r *Repository) Resolve(ctx context.Context, ref string) (Descriptor, error) {
+func (r *Repository) Resolve(ctx context.Context, ref string) (d Descriptor, err error) {
+	err = r.askManifest(ctx, "resolve", ref, func(l *lane) error {
+		d, err = l.resolve(ctx, r.at(ref), ref)
+		return err
+	})
+	return d, err
+}
+
+func (l *lane) resolve(ctx context.Context, at, ref string) (Descriptor, error) {
 	const op = "resolve"
-	resp, err := r.manifest(ctx, op, http.MethodHead, ref)
+	resp, err := l.manifest(ctx, op, http.MethodHead, at, ref)
 	if err != nil {
 		return Descriptor{}, err
 	}
@@ -59,16 +75,16 @@ func (r *Repository) Resolve(ctx context.Context, ref string) (Descriptor, error
 	case http.StatusOK:
 		d, err := ParseDigest(resp.Header.Get("Docker-Content-Digest"))
 		if asked, e := ParseDigest(ref); e == nil && err == nil && d != asked {
-			return Descriptor{}, wrap(op, r.at(ref), fmt.Errorf("%w: it is %s", ErrMismatch, d))
+			return Descriptor{}, wrap(op, at, fmt.Errorf("%w: it is %s", ErrMismatch, d))
 		}
 		if err == nil && resp.ContentLength > 0 && resp.Header.Get("Content-Encoding") == "" {
 			return Descriptor{MediaType: mediaType(resp.Header, nil), Size: resp.ContentLength, Digest: d}, nil
 		}
 	case http.StatusMethodNotAllowed, http.StatusNotImplemented:
 	default:
-		return Descriptor{}, r.refused(op, r.at(ref), resp)
+		return Descriptor{}, l.refused(op, at, resp)
 	}
-	m, err := r.Manifest(ctx, ref)
+	m, err := l.get(ctx, at, ref)
 	if err != nil {
 		return Descriptor{}, err
 	}
@@ -79,27 +95,36 @@ func (r *Repository) Resolve(ctx context.Context, ref string) (Descriptor, error
 // checked against the digest asked for; by tag against the one that the registry
 // names (Docker-Content-Digest), and where it names none the digest is theirs.
 // [ErrMismatch] and [ErrTooLarge] are among its errors.
-func (r *Repository) Manifest(ctx context.Context, ref string) (*RawManifest, error) {
+func (r *Repository) Manifest(ctx context.Context, ref string) (m *RawManifest, err error) {
+	err = r.askManifest(ctx, "get manifest", ref, func(l *lane) error {
+		m, err = l.get(ctx, r.at(ref), ref)
+		return err
+	})
+	return m, err
+}
+
+// get fetches a manifest, which messages call at.
+func (l *lane) get(ctx context.Context, at, ref string) (*RawManifest, error) {
 	const op = "get manifest"
-	resp, err := r.manifest(ctx, op, http.MethodGet, ref)
+	resp, err := l.manifest(ctx, op, http.MethodGet, at, ref)
 	if err != nil {
 		return nil, err
 	}
 	defer closeBody(resp)
 	if resp.StatusCode != http.StatusOK {
-		return nil, r.refused(op, r.at(ref), resp)
+		return nil, l.refused(op, at, resp)
 	}
 	b, err := readLimited(resp, maxManifest)
 	if err != nil {
-		return nil, wrap(op, r.at(ref), err)
+		return nil, wrap(op, at, err)
 	}
 	if resp.ContentLength >= 0 && int64(len(b)) != resp.ContentLength {
-		return nil, wrap(op, r.at(ref), io.ErrUnexpectedEOF)
+		return nil, wrap(op, at, io.ErrUnexpectedEOF)
 	}
 	m := &RawManifest{Bytes: b, Descriptor: Descriptor{MediaType: mediaType(resp.Header, b), Size: int64(len(b))}}
 	m.Descriptor.Digest, err = digestOf(m.Descriptor.MediaType, b)
 	if err != nil {
-		return nil, wrap(op, r.at(ref), fmt.Errorf("%w: %w", ErrProtocol, err))
+		return nil, wrap(op, at, fmt.Errorf("%w: %w", ErrProtocol, err))
 	}
 	// A tag is checked against what the registry calls the answer, as other clients
 	// do who ask for that first: otherwise what was damaged on its way would be
@@ -109,7 +134,7 @@ func (r *Repository) Manifest(ctx context.Context, ref string) (*RawManifest, er
 		wanted, err = ParseDigest(resp.Header.Get("Docker-Content-Digest"))
 	}
 	if err == nil && wanted != m.Descriptor.Digest {
-		return nil, wrap(op, r.at(ref), fmt.Errorf("%w: it is %s, and not %s", ErrMismatch, m.Descriptor.Digest, wanted))
+		return nil, wrap(op, at, fmt.Errorf("%w: it is %s, and not %s", ErrMismatch, m.Descriptor.Digest, wanted))
 	}
 	return m, nil
 }

@@ -22,19 +22,20 @@ type Endpoint struct {
 	MayBePlain, Unverified bool
 }
 
-// Endpoint returns the endpoint of a host, as in references. It asks nobody.
-func (c *Client) Endpoint(host string) (Endpoint, error) {
-	r, err := c.Repository(host + "/" + probed)
+// Endpoint returns the endpoint of a host, as in references, that is asked when its
+// mirrors have no answer. It asks nobody.
+func (c *Client) Endpoint(ctx context.Context, host string) (Endpoint, error) {
+	l, err := c.probed(ctx, host)
 	if err != nil {
 		return Endpoint{}, err
 	}
-	at := &url.URL{Scheme: "https", Host: r.host.registry.RegistryStr()}
+	at := &url.URL{Scheme: "https", Host: l.host}
 	e := Endpoint{
 		Address:    net.JoinHostPort(at.Hostname(), cmp.Or(at.Port(), "443")),
-		MayBePlain: c.wire.isInsecure(at.Host) || isLoopback(at.Hostname()),
-		Unverified: c.wire.isInsecure(at.Host),
+		MayBePlain: c.wire.isInsecure(at.Host) || isLoopback(at.Hostname()) || l.config.scheme == "http",
+		Unverified: c.wire.isInsecure(at.Host) || l.config.skipVerify,
 	}
-	if proxy := c.wire.verified.Proxy; proxy != nil {
+	if proxy := cmp.Or(l.way.own, c.wire.verified).documents.Proxy; proxy != nil {
 		if e.Proxy, err = proxy(&http.Request{URL: at}); err != nil {
 			return Endpoint{}, err
 		}
@@ -53,30 +54,43 @@ type Probe struct {
 	Failure error
 }
 
-// probed names a repository that nobody is asked about: credentials are looked up
+// probedName names a repository that nobody is asked about: credentials are looked up
 // by repository.
-const probed = "probe"
+const probedName = "probe"
+
+// probed returns the lane of the registry itself.
+func (c *Client) probed(ctx context.Context, host string) (*lane, error) {
+	r, err := c.Repository(host + "/" + probedName)
+	if err != nil {
+		return nil, err
+	}
+	all, err := r.lanes(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return all[len(all)-1], nil
+}
 
 // Probe asks a registry to be let in, as docker login does: it pings, gets a token
 // that is for no repository where there are any, and pings again with what it has
 // then. It returns what it learned before an error, which is an [Error]; a 401 in
 // one is about the credentials, or that there are none.
 func (c *Client) Probe(ctx context.Context, host string) (Probe, error) {
-	r, err := c.Repository(host + "/" + probed)
+	l, err := c.probed(ctx, host)
 	if err != nil {
 		return Probe{}, err
 	}
-	challenge, err := ping(ctx, r.host.registry, c.wire)
+	challenge, err := l.ping(ctx)
 	if err != nil {
 		return Probe{}, contactError("contact", host, err)
 	}
-	base := &url.URL{Scheme: "https", Host: r.host.registry.RegistryStr()}
+	base := &url.URL{Scheme: "https", Host: l.host}
 	if challenge.Insecure {
 		base.Scheme = "http"
 	}
 	p := Probe{Base: base.String(), Scheme: strings.ToLower(challenge.Scheme)}
 	var config authn.AuthConfig
-	config, p.Source, p.Failure = c.credentials(ctx, r)
+	config, p.Source, p.Failure = c.credentials(ctx, l.parsed)
 	header := basic(config)
 	switch {
 	case p.Scheme == "":
@@ -84,32 +98,32 @@ func (c *Client) Probe(ctx context.Context, host string) (Probe, error) {
 	case config.RegistryToken != "":
 		header = "Bearer " + config.RegistryToken
 	case p.Scheme == "bearer":
-		at, err := r.tokenServer(challenge)
+		at, err := l.tokenServer(challenge)
 		if err != nil {
 			return p, contactError("authenticate to", host, err)
 		}
 		if realm, err := url.Parse(challenge.Parameters["realm"]); err == nil {
 			p.TokenServer = realm.Host
 		}
-		token, err := transport.Exchange(ctx, at, authn.FromConfig(config), brief{c.wire}, nil, challenge)
+		token, err := transport.Exchange(ctx, at, authn.FromConfig(config), l.brief, nil, challenge)
 		if err != nil {
 			return p, contactError("authenticate to", host, tokenError(err))
 		}
 		header = "Bearer " + cmp.Or(token.AccessToken, token.Token)
 	}
-	if err := c.pingAs(ctx, base, header); err != nil {
+	if err := l.pingAs(ctx, base, header); err != nil {
 		return p, contactError("authenticate to", host, err)
 	}
 	return p, nil
 }
 
 // pingAs pings with a header of Authorization.
-func (c *Client) pingAs(ctx context.Context, base *url.URL, header string) error {
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, base.JoinPath("v2/").String(), nil)
+func (l *lane) pingAs(ctx context.Context, base *url.URL, header string) error {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, base.JoinPath(l.root, "/").String(), nil)
 	if err != nil {
 		return err
 	}
-	client := &http.Client{Transport: &authorized{brief{c.wire}, base, header}}
+	client := &http.Client{Transport: &authorized{l.brief, base, header}}
 	resp, err := client.Do(req)
 	if err != nil {
 		return sendError(ctx, err)

@@ -80,12 +80,12 @@ func TestEndpoint(t *testing.T) {
 		{client, "lab.example", Endpoint{Address: "lab.example:443"}},
 		{proxied, "reg.example.com", Endpoint{Address: "reg.example.com:443", Proxy: proxy}},
 	} {
-		got, err := c.client.Endpoint(c.host)
+		got, err := c.client.Endpoint(t.Context(), c.host)
 		if err != nil || got != c.want {
 			t.Errorf("%s: %+v, %v; want %+v", c.host, got, err, c.want)
 		}
 	}
-	if _, err := client.Endpoint("Not_A_Host"); err == nil {
+	if _, err := client.Endpoint(t.Context(), "Not_A_Host"); err == nil {
 		t.Error("what is no host has an endpoint")
 	}
 }

@@ -136,7 +136,7 @@ func FuzzParseReference(f *testing.F) {
 		if r.Name() != ref.Name() || r.path() != ref.Repository {
 			t.Fatalf("%q is asked for as %s in %s", s, r.path(), r.Name())
 		}
-		if at := r.host.registry.RegistryStr(); at != ref.Host && ref.Host != DockerHub {
+		if at := r.parsed.RegistryStr(); at != ref.Host && ref.Host != DockerHub {
 			t.Fatalf("%q is asked for at %s", s, at)
 		}
 	})

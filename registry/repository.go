@@ -7,7 +7,7 @@ import (
 	"io"
 	"net/http"
 	"strings"
-	"sync/atomic"
+	"sync"
 	"time"
 
 	"github.com/google/go-containerregistry/pkg/name"
@@ -15,12 +15,14 @@ import (
 
 // A Repository is one repository of a registry. It is safe for concurrent use.
 type Repository struct {
-	client  *Client         // set once by Client.Repository, as what follows
-	host    *host           // shared by the repositories of a host
-	name    string          // canonical, with the host
-	parsed  name.Repository // the same, as go-containerregistry has it
-	contact contact[*session]
-	used    atomic.Pointer[credentialsUsed] // last; nil before
+	client *Client         // set once by Client.Repository, as what follows
+	host   *host           // shared by the repositories of a host
+	name   string          // canonical, with the host
+	parsed name.Repository // the same, as go-containerregistry has it
+
+	mu    sync.Mutex
+	known []*lane         // guarded by mu; where it may be asked for, nil before that is known
+	wrong map[Digest]bool // guarded by mu; blobs that were not what their digest says
 }
 
 // Name is the repository with its host, as references have it.
@@ -40,8 +42,8 @@ func (r *Repository) at(ref string) string {
 	return r.name + ":" + ref
 }
 
-// A question is one request of a repository. Its target is a path, or an address
-// that a page of the registry named.
+// A question is one request about a repository. Its target is a path below that of
+// the API, or an address that a page of the registry named.
 type question struct {
 	method, target string
 	header         http.Header
@@ -51,13 +53,14 @@ type question struct {
 // do sends one request; with a token that has expired, it does so once more with
 // a new one, and once more when a redirect led to an address that is not good any
 // more. Below it, steady repeats what a connection or the host failed.
-func (r *Repository) do(ctx context.Context, op, ref string, q question) (*http.Response, error) {
+func (l *lane) do(ctx context.Context, op, ref string, q question) (*http.Response, error) {
+	q.target = l.target(q.target)
 	begun := time.Now()
 	renewed := false
 	for {
-		s, err := r.session(ctx)
+		s, err := l.session(ctx)
 		if err != nil {
-			return nil, r.asked(wrap(op, ref, err))
+			return nil, l.asked(wrap(op, ref, err))
 		}
 		resp, err := s.send(ctx, q)
 		if err != nil {
@@ -69,12 +72,13 @@ func (r *Repository) do(ctx context.Context, op, ref string, q question) (*http.
 			continue
 		}
 		if resp.StatusCode != http.StatusUnauthorized || !isOwn(resp) {
+			resp.Body = l.watched(ctx, resp.Body)
 			return resp, nil
 		}
-		r.contact.forget(s)
+		l.admission.forget(s)
 		if !s.expires || !s.since.Before(begun) {
 			// The registry means it. What was learned of it may be out of date.
-			r.host.contact.forget(s.challenge)
+			l.contact.forget(s.challenge)
 			return resp, nil
 		}
 		closeBody(resp)

@@ -7,54 +7,45 @@ import (
 	"net/url"
 	"time"
 
-	"github.com/google/go-containerregistry/pkg/name"
 	"github.com/google/go-containerregistry/pkg/v1/remote/transport"
 )
 
-// host is one registry, and how it wants to be authenticated to.
+// host is one registry, and where what it has may be asked for.
 type host struct {
-	name     string // canonical, as in references
-	registry name.Registry
-	contact  contact[*transport.Challenge]
+	name  string // canonical, as in references
+	route contact[*route]
 }
 
 // A session is how a repository is spoken to once it is known: where, and as
 // whom. Its client follows redirects.
 type session struct {
-	base      string // scheme and host
+	base      string // scheme, host, and the path of the API
 	client    *http.Client
 	challenge *transport.Challenge // what it was made by
 	expires   bool                 // it rests on a token, which a new one can follow
 	since     time.Time
 }
 
-// session returns how to speak to the repository: after one ping for its host
-// and, where the host wants tokens, one request for a token.
-func (r *Repository) session(ctx context.Context) (*session, error) {
-	return r.contact.get(ctx, func(ctx context.Context) (*session, error) {
-		challenge, err := r.host.contact.get(ctx, func(ctx context.Context) (*transport.Challenge, error) {
-			ctx, tell := withDetails(ctx)
-			challenge, err := ping(ctx, r.host.registry, noting{r.client.brief})
-			if err != nil {
-				return nil, tell(contactError("contact", r.host.name, err))
-			}
-			return challenge, nil
-		})
+// session returns how to speak to the endpoint about the repository: after one ping
+// for the endpoint and, where it wants tokens, one request for a token.
+func (l *lane) session(ctx context.Context) (*session, error) {
+	return l.admission.get(ctx, func(ctx context.Context) (*session, error) {
+		challenge, err := l.contact.get(ctx, l.ping)
 		if err != nil {
-			return nil, contactError("contact", r.host.name, err)
+			return nil, contactError("contact", CanonicalHost(l.host), err)
 		}
 		ctx, tell := withDetails(ctx)
-		header, expires, err := r.authorize(ctx, challenge)
+		header, expires, err := l.authorize(ctx, challenge)
 		if err != nil {
-			return nil, tell(contactError("authenticate to", r.name, err))
+			return nil, tell(contactError("authenticate to", CanonicalHost(l.host)+"/"+l.path, err))
 		}
-		base := &url.URL{Scheme: "https", Host: r.host.registry.RegistryStr()}
+		base := &url.URL{Scheme: "https", Host: l.host}
 		if challenge.Insecure {
 			base.Scheme = "http"
 		}
 		return &session{
-			base:      base.String(),
-			client:    &http.Client{Transport: &authorized{r.client.steady, base, header}},
+			base:      base.String() + l.root,
+			client:    &http.Client{Transport: &authorized{l.steady, base, header}},
 			challenge: challenge,
 			expires:   expires,
 			since:     time.Now(),

@@ -36,15 +36,19 @@ func (r *Repository) SomeTags(ctx context.Context, pages int) iter.Seq2[string, 
 		seen := map[string]bool{}
 		var first, last string // of all that came
 		guessed := false
+		var from *lane // who sent the first page sends them all; nil before that
 		next := r.pageAfter("")
 		for next != "" && len(seen) < pages {
-			_, page, _ := strings.Cut(next, "/v2/") // the first is asked for by path
+			page := strings.TrimPrefix(next, "/") // the first is asked for by path
+			if _, path, ok := strings.Cut(next, "/v2/"); ok {
+				page = path
+			}
 			if seen[page] || len(seen) == maxPages {
 				yield("", wrap(op, r.name, fmt.Errorf("%w: its pages have no end", ErrProtocol)))
 				return
 			}
 			seen[page] = true
-			names, following, err := r.page(ctx, op, next)
+			names, following, err := r.page(ctx, op, &from, next)
 			if err != nil && len(seen) > 1 && errors.Is(err, iofs.ErrNotExist) {
 				// It exists: its first page came.
 				err = &Error{Op: op, Ref: r.name, Err: fmt.Errorf("%w: page %d: %s", ErrProtocol, len(seen), http.StatusText(http.StatusNotFound))}
@@ -81,12 +85,29 @@ func (r *Repository) pageAfter(last string) string {
 	if last != "" {
 		query.Set("last", last)
 	}
-	return "/v2/" + r.path() + "/tags/list?" + query.Encode()
+	return "/" + r.path() + "/tags/list?" + query.Encode()
 }
 
-// page fetches one page, and where the next one is.
-func (r *Repository) page(ctx context.Context, op, target string) (names []string, next string, err error) {
-	resp, err := r.do(ctx, op, r.name, question{
+// page fetches one page, and where the next one is. The first comes from anyone who
+// may be asked for it, who is from then.
+func (r *Repository) page(ctx context.Context, op string, from **lane, target string) (names []string, next string, err error) {
+	if *from != nil {
+		names, next, err = (*from).page(ctx, op, r.name, target)
+		if err != nil && ctx.Err() == nil {
+			(*from).failed(err) // whoever asks for the list anew, asks the next one
+		}
+		return names, next, err
+	}
+	err = r.ask(ctx, resolve, op, r.name, func(l *lane) error {
+		*from = l
+		names, next, err = l.page(ctx, op, r.name, target)
+		return err
+	})
+	return names, next, err
+}
+
+func (l *lane) page(ctx context.Context, op, ref, target string) (names []string, next string, err error) {
+	resp, err := l.do(ctx, op, ref, question{
 		method: http.MethodGet, target: target, header: http.Header{"Accept": {"application/json"}},
 	})
 	if err != nil {
@@ -94,19 +115,19 @@ func (r *Repository) page(ctx context.Context, op, target string) (names []strin
 	}
 	defer closeBody(resp)
 	if resp.StatusCode != http.StatusOK {
-		return nil, "", r.refused(op, r.name, resp)
+		return nil, "", l.refused(op, ref, resp)
 	}
 	b, err := readLimited(resp, maxPage)
 	if err != nil {
-		return nil, "", wrap(op, r.name, err)
+		return nil, "", wrap(op, ref, err)
 	}
 	names, err = tagList(b)
 	if err != nil {
-		return nil, "", wrap(op, r.name, err)
+		return nil, "", wrap(op, ref, err)
 	}
 	next, err = nextPage(resp.Request.URL, resp.Header.Values("Link"))
 	if err != nil {
-		return nil, "", wrap(op, r.name, err)
+		return nil, "", wrap(op, ref, err)
 	}
 	return names, next, nil
 }

@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"sync"
 	"syscall"
 	"time"
 )
@@ -23,38 +24,47 @@ const documentPatience = 4
 // go-containerregistry: who may be spoken to without TLS, which redirects are
 // followed, how long to wait for a byte, what is counted.
 type wire struct {
-	insecure    map[string]bool
-	userAgent   string
-	readTimeout time.Duration
-	count       *counters
+	opts     Options // set once by newWire, as what follows
+	insecure map[string]bool
+	count    *counters
 
-	// HTTP/2 would put all ranges of a blob on one connection, which CDNs and
-	// flow control throttle: blobs have transports of their own.
-	verified, verifiedBlobs     *http.Transport
-	unverified, unverifiedBlobs *http.Transport
+	verified, unverified *lines
+
+	mu  sync.Mutex
+	own []*lines // guarded by mu; of endpoints that something is configured of
+}
+
+// lines are the connections of a kind. HTTP/2 would put all ranges of a blob on one
+// connection, which CDNs and flow control throttle: blobs have a transport of their
+// own.
+type lines struct{ documents, blobs *http.Transport }
+
+func (l *lines) close() {
+	l.documents.CloseIdleConnections()
+	l.blobs.CloseIdleConnections()
 }
 
 func newWire(opts Options, count *counters) *wire {
-	w := &wire{
-		insecure:    map[string]bool{},
-		userAgent:   opts.UserAgent,
-		readTimeout: opts.ReadTimeout,
-		count:       count,
-	}
+	w := &wire{opts: opts, insecure: map[string]bool{}, count: count}
 	for _, h := range opts.Insecure {
 		w.insecure[CanonicalHost(h)] = true
 	}
-	w.verified = newTransport(opts, true, false)
-	w.verifiedBlobs = newTransport(opts, false, false)
-	w.unverified = newTransport(opts, true, true)
-	w.unverifiedBlobs = newTransport(opts, false, true)
+	w.verified = w.lines(&tls.Config{RootCAs: opts.RootCAs}, endpointConfig{})
+	w.unverified = w.lines(&tls.Config{InsecureSkipVerify: true}, endpointConfig{})
 	return w
 }
 
-func newTransport(opts Options, http2, unverified bool) *http.Transport {
+// lines makes those for one kind of trust; of the configuration, how to connect
+// counts.
+func (w *wire) lines(trust *tls.Config, config endpointConfig) *lines {
+	trust.MinVersion = tls.VersionTLS12
+	return &lines{newTransport(w.opts, trust, config, true), newTransport(w.opts, trust.Clone(), config, false)}
+}
+
+func newTransport(opts Options, trust *tls.Config, config endpointConfig, http2 bool) *http.Transport {
 	t := &http.Transport{
 		DialContext:            dial,
-		TLSClientConfig:        &tls.Config{RootCAs: opts.RootCAs, InsecureSkipVerify: unverified, MinVersion: tls.VersionTLS12},
+		TLSClientConfig:        trust,
 		TLSHandshakeTimeout:    10 * time.Second,
 		ResponseHeaderTimeout:  opts.ReadTimeout,
 		IdleConnTimeout:        90 * time.Second,
@@ -75,8 +85,17 @@ func newTransport(opts Options, http2, unverified bool) *http.Transport {
 	switch {
 	case opts.Proxy != nil:
 		t.Proxy = http.ProxyURL(opts.Proxy)
+	case config.proxy != nil:
+		t.Proxy = http.ProxyURL(config.proxy)
 	case !opts.CustomClient:
 		t.Proxy = http.ProxyFromEnvironment
+	}
+	if limit := config.dialTimeout; limit > 0 {
+		t.DialContext = func(ctx context.Context, network, address string) (net.Conn, error) {
+			ctx, cancel := context.WithTimeoutCause(ctx, limit, ErrStalled)
+			defer cancel()
+			return dial(ctx, network, address)
+		}
 	}
 	return t
 }
@@ -102,9 +121,28 @@ func dial(ctx context.Context, network, address string) (net.Conn, error) {
 }
 
 func (w *wire) close() {
-	for _, t := range []*http.Transport{w.verified, w.verifiedBlobs, w.unverified, w.unverifiedBlobs} {
-		t.CloseIdleConnections()
+	w.verified.close()
+	w.unverified.close()
+	w.closeOwn()
+}
+
+// closeOwn closes what is idle of endpoints, and forgets them.
+func (w *wire) closeOwn() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, l := range w.own {
+		l.close()
 	}
+	w.own = nil
+}
+
+// linesOf makes those of an endpoint.
+func (w *wire) linesOf(trust *tls.Config, config endpointConfig) *lines {
+	l := w.lines(trust, config)
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.own = append(w.own, l)
+	return l
 }
 
 // isInsecure says whether the user named the host so.
@@ -113,13 +151,16 @@ func (w *wire) isInsecure(host string) bool { return w.insecure[CanonicalHost(ho
 // forBlob marks the context of a request whose answer may be long.
 type forBlob struct{}
 
-func (w *wire) RoundTrip(req *http.Request) (*http.Response, error) {
+func (w *wire) RoundTrip(req *http.Request) (*http.Response, error) { return w.send(req, nil) }
+
+// send sends a request on an endpoint's behalf, nil being nobody's.
+func (w *wire) send(req *http.Request, v *way) (*http.Response, error) {
 	if err := checkRedirect(req); err != nil {
 		return nil, err
 	}
 	ctx, cancel := context.WithCancelCause(req.Context())
 	insecure := w.isInsecure(req.URL.Host)
-	if req.URL.Scheme != "https" && !insecure {
+	if req.URL.Scheme != "https" && !insecure && !v.isPlain(req.URL) {
 		if !isLoopback(req.URL.Hostname()) {
 			cancel(nil)
 			return nil, fmt.Errorf("%s: %w", req.URL.Host, ErrPlainHTTP)
@@ -127,18 +168,19 @@ func (w *wire) RoundTrip(req *http.Request) (*http.Response, error) {
 		port := cmp.Or(req.URL.Port(), "80")
 		ctx = context.WithValue(ctx, loopbackOnly{}, net.JoinHostPort(req.URL.Hostname(), port))
 	}
-	transport := w.verified
+	through := w.verified
+	if insecure {
+		through = w.unverified
+	}
+	through = cmp.Or(v.linesTo(req.URL.Host, insecure), through)
+	transport := through.documents
 	blob := req.Context().Value(forBlob{}) != nil
-	switch {
-	case insecure && blob:
-		transport = w.unverifiedBlobs
-	case insecure:
-		transport = w.unverified
-	case blob:
-		transport = w.verifiedBlobs
+	if blob {
+		transport = through.blobs
 	}
 	req = req.Clone(ctx)
-	req.Header.Set("User-Agent", w.userAgent)
+	v.addHeader(req)
+	req.Header.Set("User-Agent", w.opts.UserAgent)
 	// It would show the address that one redirect was signed for to the next.
 	req.Header.Del("Referer")
 	w.count.request(req.URL.Host)
@@ -147,10 +189,10 @@ func (w *wire) RoundTrip(req *http.Request) (*http.Response, error) {
 		cancel(nil)
 		return nil, err
 	}
-	whole := documentPatience * w.readTimeout
+	whole := documentPatience * w.opts.ReadTimeout
 	if blob && resp.StatusCode < 300 {
 		whole = 0 // long ones take long
 	}
-	resp.Body = newPatientBody(resp.Body, w.readTimeout, whole, cancel, func(n int) { w.count.received(req.URL.Host, n) })
+	resp.Body = newPatientBody(resp.Body, w.opts.ReadTimeout, whole, cancel, func(n int) { w.count.received(req.URL.Host, n) })
 	return resp, nil
 }

@@ -149,9 +149,9 @@ func (l *parsedLine) value(name, word string) completion {
 		return words([]string{"bash", "zsh", "fish"})
 	case "PATH", "--cache-dir":
 		return completion{kind: ofDirectories}
-	case "--path", "--log-file", "--ca-cert":
+	case "--path", "--log-file", "--ca-cert", "--client-cert", "--client-key", "--hosts-dir":
 		return completion{kind: ofFiles}
-	case "HOST", "--registry", "--insecure":
+	case "HOST", "--registry", "--insecure", "--allow-hosts":
 		return words(hostsOf(known, ""))
 	case "--platform":
 		return words([]string{"linux/amd64", "linux/arm64", "linux/arm/v7", "linux/arm/v6", "linux/386", "linux/ppc64le", "linux/riscv64", "linux/s390x"})

@@ -10,6 +10,7 @@ import (
 	"log/slog"
 	"net/url"
 	"os"
+	"path/filepath"
 	"runtime"
 	"slices"
 	"strings"
@@ -35,7 +36,14 @@ type connection struct {
 	ReadTimeout   time.Duration
 	Retries       int
 	maxWait       time.Duration // as in [registry.Options]
+	ClientCert    hostFiles
+	ClientKey     hostFiles
+	HostsDir      string // a list, as of PATH
+	AllowHosts    hostPatterns
 }
+
+// defaultHostsDir is where containerd and docker look.
+const defaultHostsDir = "/etc/containerd/certs.d:/etc/docker/certs.d"
 
 func (c *connection) flags(cmd *kingpin.CmdClause) {
 	cmd.Flag("anonymous", "Use no credentials, whatever docker and podman are logged in to.").BoolVar(&c.Anonymous)
@@ -48,6 +56,10 @@ func (c *connection) flags(cmd *kingpin.CmdClause) {
 	cmd.Flag("ca-cert", "Trust the certificate authorities in this PEM file too.").PlaceHolder("FILE").StringVar(&c.CACert)
 	cmd.Flag("read-timeout", "How long to wait for a registry's next byte.").Default("30s").DurationVar(&c.ReadTimeout)
 	cmd.Flag("retries", "How often to repeat a request that a connection or the registry failed.").Default(fmt.Sprint(registry.DefaultRetries)).IntVar(&c.Retries)
+	cmd.Flag("client-cert", "Show this certificate (PEM) to the host that is named, or to HOST where it is HOST=FILE (repeatable, or a list with commas).").PlaceHolder("FILE").SetValue(&c.ClientCert)
+	cmd.Flag("client-key", "The key of a --client-cert, where that file does not have it.").PlaceHolder("FILE").SetValue(&c.ClientKey)
+	cmd.Flag("hosts-dir", "Mirrors and certificates by host, as containerd (hosts.toml) and docker have them: directories with colons between; empty is none. By default "+defaultHostsDir+".").Default(defaultHostsDir).PlaceHolder("DIR").StringVar(&c.HostsDir)
+	cmd.Flag("allow-hosts", "Contact no other registries than these; * stands for any part of a name (repeatable, or a list with commas).").PlaceHolder("HOST").SetValue(&c.AllowHosts)
 }
 
 // check says what cannot be together, and reads the password.
@@ -78,6 +90,25 @@ func (c *connection) check(ctx context.Context, in io.Reader) error {
 	var err error
 	c.Password, err = readPassword(ctx, in)
 	return err
+}
+
+// absolute makes relative paths so that another working directory does not matter.
+func (c *connection) absolute() error {
+	dirs := filepath.SplitList(c.HostsDir)
+	for i := range dirs {
+		var err error
+		if dirs[i], err = filepath.Abs(dirs[i]); err != nil {
+			return err
+		}
+	}
+	c.HostsDir = strings.Join(dirs, string(filepath.ListSeparator))
+	if c.CACert != "" {
+		var err error
+		if c.CACert, err = filepath.Abs(c.CACert); err != nil {
+			return err
+		}
+	}
+	return errors.Join(c.ClientCert.absolute(), c.ClientKey.absolute())
 }
 
 // readPassword reads one line. A read of a terminal heeds no context: it is left
@@ -129,6 +160,9 @@ func (c *connection) repository(ctx context.Context, ref registry.Reference, s s
 		return nil, nil, nil, err
 	}
 	repo, err := client.Repository(ref.Name())
+	if err == nil {
+		err = client.Configure(ctx, ref.Host)
+	}
 	if err != nil {
 		client.Close()
 		return nil, nil, nil, err
@@ -136,12 +170,15 @@ func (c *connection) repository(ctx context.Context, ref registry.Reference, s s
 	return repo, client, client.Close, nil
 }
 
-// client returns the client that the flags ask for. Credentials given by flags
-// are for host and nobody else.
+// client returns the client that the flags ask for. Credentials and certificates
+// given by flags without a host are for host and nobody else.
 func (c *connection) client(host string, log *slog.Logger) (*registry.Client, error) {
+	var err error
 	opts := registry.Options{
 		CustomClient: c.CustomClient,
 		Insecure:     c.Insecure,
+		HostsDirs:    filepath.SplitList(c.HostsDir),
+		AllowHosts:   c.AllowHosts,
 		UserAgent:    fmt.Sprintf("ocidistfs/%s (%s/%s)", versionString(), runtime.GOOS, runtime.GOARCH),
 		Logger:       log,
 		ReadTimeout:  c.ReadTimeout,
@@ -152,13 +189,14 @@ func (c *connection) client(host string, log *slog.Logger) (*registry.Client, er
 		opts.Retries = -1
 	}
 	if c.Proxy != "" {
-		var err error
 		if opts.Proxy, err = c.proxy(); err != nil {
 			return nil, err
 		}
 	}
-	var err error
 	if opts.RootCAs, err = c.authorities(); err != nil {
+		return nil, err
+	}
+	if opts.Certificates, err = clientCertificates(host, c.ClientCert, c.ClientKey); err != nil {
 		return nil, err
 	}
 	switch {
@@ -202,6 +240,7 @@ func (c *connection) api() string {
 	add(c.Proxy != "", "proxy")
 	add(len(c.Insecure) > 0, "insecure hosts")
 	add(c.CACert != "", "certificate authorities")
+	add(len(c.ClientCert) > 0, "client certificates")
 	if changed == nil {
 		return "simple API"
 	}

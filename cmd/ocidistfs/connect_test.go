@@ -81,6 +81,7 @@ func TestAPI(t *testing.T) {
 		{connection{CustomClient: true}, "advanced API (http.Client)"},
 		{connection{Proxy: "http://proxy.example"}, "advanced API (proxy)"},
 		{connection{CACert: "ca.pem", Insecure: hosts{"a.example"}, CustomClient: true}, "advanced API (http.Client, insecure hosts, certificate authorities)"},
+		{connection{ClientCert: hostFiles{{"", "me.pem"}}, HostsDir: defaultHostsDir}, "advanced API (client certificates)"},
 	} {
 		if got := c.connection.api(); got != c.want {
 			t.Errorf("%+v: %s", c.connection, got)

@@ -37,7 +37,7 @@ func (d *doctor) registries(ctx context.Context) error {
 func (d *doctor) registry(ctx context.Context, client *registry.Client, host string) {
 	ctx, cancel := context.WithTimeout(ctx, hostLimit)
 	defer cancel()
-	at, err := client.Endpoint(host)
+	at, err := client.Endpoint(ctx, host)
 	if err != nil {
 		d.add(failed(host, err))
 		return

@@ -100,3 +100,25 @@ func (h *hosts) Set(s string) error {
 func (h *hosts) String() string { return strings.Join(*h, ",") }
 
 func (h *hosts) IsCumulative() bool { return true }
+
+// hostPatterns is the value of a flag that names registries, some by patterns. It
+// can be repeated, and one value can name several.
+type hostPatterns []string
+
+func (h *hostPatterns) Set(s string) error {
+	patterns := strings.FieldsFunc(s, func(r rune) bool { return r == ',' || unicode.IsSpace(r) })
+	if len(patterns) == 0 {
+		return fmt.Errorf("no host in %q", s)
+	}
+	for _, pattern := range patterns {
+		if err := registry.CheckHostPattern(pattern); err != nil {
+			return err
+		}
+		*h = append(*h, pattern)
+	}
+	return nil
+}
+
+func (h *hostPatterns) String() string { return strings.Join(*h, ",") }
+
+func (h *hostPatterns) IsCumulative() bool { return true }

@@ -140,7 +140,13 @@ func (m *mount) check(ctx context.Context, s streams) error {
 	if m.CacheDir, err = cacheDir(m.CacheDir); err != nil {
 		return err
 	}
-	for _, path := range []*string{&m.Mountpoint, &m.Logging.File, &m.Connection.CACert} {
+	if err := m.Connection.absolute(); err != nil {
+		return err
+	}
+	if err := m.named(ctx); err != nil {
+		return err
+	}
+	for _, path := range []*string{&m.Mountpoint, &m.Logging.File} {
 		if *path == "" {
 			continue
 		}
@@ -148,7 +154,7 @@ func (m *mount) check(ctx context.Context, s streams) error {
 			return err
 		}
 	}
-	outside := []string{config.Dir()}
+	outside := append(filepath.SplitList(m.Connection.HostsDir), config.Dir())
 	for _, path := range []string{m.Logging.File, os.Getenv("REGISTRY_AUTH_FILE")} {
 		if path != "" {
 			outside = append(outside, path)
@@ -162,15 +168,38 @@ func (m *mount) check(ctx context.Context, s streams) error {
 	return err
 }
 
+// host is the one that flags without a host are for, or "".
+func (m *mount) host() string {
+	if len(m.Registries) == 1 {
+		return m.Registries[0]
+	}
+	return ""
+}
+
+// named finds what is wrong with what is configured of the hosts that are named.
+// That of others is read when somebody looks there.
+func (m *mount) named(ctx context.Context) error {
+	client, err := m.Connection.client(m.host(), slog.New(slog.DiscardHandler))
+	if err != nil {
+		return err
+	}
+	defer client.Close()
+	for _, host := range m.Registries {
+		if err := client.Allowed(host); err != nil {
+			return usageError{fmt.Errorf("--registry %w", err)}
+		}
+		if err := client.Configure(ctx, host); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // serve mounts, says so by ready, and returns when the mount is gone. When ctx
 // ends it unmounts.
 func (m *mount) serve(ctx context.Context, log *slog.Logger, ready func() error) (err error) {
-	host := ""
-	if len(m.Registries) == 1 {
-		host = m.Registries[0]
-	}
 	m.Connection.maxWait = m.OpTimeout / 2 // and as much to answer in
-	client, err := m.Connection.client(host, log)
+	client, err := m.Connection.client(m.host(), log)
 	if err != nil {
 		return err
 	}

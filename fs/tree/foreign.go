@@ -28,6 +28,11 @@ type foreignLayer struct {
 	urls       []string
 }
 
+// Dispute tells the repository, which may have it from a mirror.
+func (f foreignLayer) Dispute(d v1.Hash) { f.repository.Dispute(d) }
+
+var _ cache.Disputer = foreignLayer{}
+
 // maxURLs bounds how many addresses are asked for one layer: a manifest that
 // names thousands wants a storm, not a layer.
 const maxURLs = 8

@@ -31,6 +31,9 @@ func (d rootDir) Lookup(_ context.Context, name string) (Child, error) {
 	if canonical := registry.CanonicalHost(name); canonical != name {
 		return Child{Node: hostLink{d.tree, name, canonical}, Lifetime: Forever}, nil
 	}
+	if err := d.tree.opts.Client.Allowed(name); err != nil {
+		return Child{}, err
+	}
 	return Child{Node: pathDir{tree: d.tree, host: name}, Lifetime: Forever}, nil
 }
 
@@ -50,7 +53,7 @@ func (d rootDir) List(context.Context) iter.Seq2[Entry, error] {
 			hosts[host] = true
 		}
 		for _, host := range slices.Sorted(maps.Keys(hosts)) {
-			if !yield(dirEntry(host, host), nil) {
+			if d.tree.opts.Client.Allowed(host) == nil && !yield(dirEntry(host, host), nil) {
 				return
 			}
 		}

@@ -54,6 +54,9 @@ const startLimit = 30 * time.Second
 // version 3, open to everybody.
 type Options struct {
 	Auth Auth
+	// Mirrors makes it a pull-through cache of the registry at this address; "" is
+	// none.
+	Mirrors string
 	// Program is a registry of version 2 to run instead, as Debian packages it.
 	Program string
 	// Realm is where the registry sends for tokens those who reach it and its token
@@ -71,6 +74,7 @@ type Server struct {
 	auth   Auth
 	data   string // the directory that it stores in
 	log    accessLog
+	stop   func() // ends the process, and returns when it has
 
 	flushes int // how often the log was asked for its end; of one goroutine
 }
@@ -110,12 +114,19 @@ func StartWith(t testing.TB, opts Options) *Server {
 	if err := registry.Start(); err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { _ = registry.Wait() }) // it was killed with the context
+	s.stop = sync.OnceFunc(func() {
+		_ = registry.Process.Kill() // at the end of the test it is killed with the context
+		_ = registry.Wait()
+	})
+	t.Cleanup(s.stop)
 	if s.Host, err = listening(said); err != nil {
 		t.Fatal(err)
 	}
 	return s
 }
+
+// Kill ends the registry, as a crash would.
+func (s *Server) Kill() { s.stop() }
 
 // build compiles the registry into Go's build cache, which keeps programs that
 // modules name as tools, and returns where it is there.
@@ -144,6 +155,9 @@ func (s *Server) config(t testing.TB, dir string, opts Options) []byte {
 		"log":     map[string]any{"level": "info", "formatter": "json"},
 		"storage": map[string]any{"filesystem": map[string]any{"rootdirectory": s.data}},
 		"http":    map[string]any{"addr": "127.0.0.1:0", "secret": "a test's"},
+	}
+	if opts.Mirrors != "" {
+		config["proxy"] = map[string]any{"remoteurl": opts.Mirrors}
 	}
 	switch s.auth {
 	case Open:

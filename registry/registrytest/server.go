@@ -8,6 +8,8 @@
 package registrytest
 
 import (
+	"crypto/tls"
+	"crypto/x509"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -42,6 +44,11 @@ type Options struct {
 	PageSize int
 	// Listener is where it is reached; nil is a port on loopback.
 	Listener net.Listener
+	// Prefix is a path before that of the API, such as "/mirror"; "" is none.
+	Prefix string
+	// Clients, where it is set, are the authorities of certificates that a TLS server
+	// asks its clients for.
+	Clients *x509.CertPool
 }
 
 // A Server is a registry. It ends with its test. It is safe for concurrent use.
@@ -65,10 +72,13 @@ func Start(t testing.TB, opts Options) *Server {
 		opts: opts, done: make(chan struct{}),
 		repositories: map[string]*repository{}, tokens: map[string][]string{},
 	}
-	s.http = httptest.NewUnstartedServer(http.HandlerFunc(s.logged))
+	s.http = httptest.NewUnstartedServer(http.StripPrefix(opts.Prefix, http.HandlerFunc(s.logged)))
 	if opts.Listener != nil {
 		_ = s.http.Listener.Close() // nobody knows of it
 		s.http.Listener = opts.Listener
+	}
+	if opts.Clients != nil {
+		s.http.TLS = &tls.Config{ClientAuth: tls.RequireAndVerifyClientCert, ClientCAs: opts.Clients}
 	}
 	s.http.EnableHTTP2 = opts.HTTP2
 	s.http.Config.ErrorLog = log.New(io.Discard, "", 0) // clients that do not trust it are no news
