@@ -107,6 +107,13 @@ func (b *breaker) leave(probe bool, o outcome, err error, now time.Time) {
 	}
 }
 
+// down says whether the host is, and since when.
+func (b *breaker) down() (since time.Time, down bool) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.since, b.rest > 0
+}
+
 // gone is closed while, or as soon as, the host is down.
 func (b *breaker) gone() <-chan struct{} {
 	b.mu.Lock()

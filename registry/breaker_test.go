@@ -31,6 +31,9 @@ func TestBreaker(t *testing.T) {
 			}
 			time.Sleep(10 * time.Millisecond)
 		}
+		if got, want := b.client.Stats().Hosts[b.server.Host()].Trouble, "down since "+b.begun.UTC().Format(time.RFC3339); got != want {
+			b.Errorf("the trouble is %q, want %q", got, want)
+		}
 		rest := firstProbe
 		dials := b.pipe.Dials()
 		time.Sleep(firstProbe / 2)
@@ -65,6 +68,9 @@ func TestBreaker(t *testing.T) {
 		time.Sleep(maxProbe)
 		manifests(b, 1, r) // the one that is let through
 		manifests(b, 50, r)
+		if got := b.client.Stats().Hosts[b.server.Host()].Trouble; got != "" {
+			b.Errorf("it is back, and the trouble is %q", got)
+		}
 	})
 }
 

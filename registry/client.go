@@ -136,7 +136,11 @@ func (c *Client) over(inner http.RoundTripper, retries int) *steady {
 func (c *Client) Close() { c.wire.close() }
 
 // Stats says what the client did since it was made.
-func (c *Client) Stats() Stats { return c.count.stats() }
+func (c *Client) Stats() Stats {
+	s := c.count.stats()
+	c.upstreams.trouble(s.Hosts, time.Now())
+	return s
+}
 
 // Repository returns the repository called "host[:port]/path". It asks nobody.
 // The same name gives the same Repository, with what it learned, until there were

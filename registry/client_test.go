@@ -102,7 +102,7 @@ func TestStats(t *testing.T) {
 		t.Fatal(err)
 	}
 	// Of the ping there are two: the first is for TLS.
-	if got := c.Stats(); got.Requests != 3 || got.Bytes != 1000 || got.Hosts[s.Host()] != (HostStats{3, 1000}) {
+	if got := c.Stats(); got.Requests != 3 || got.Bytes != 1000 || got.Hosts[s.Host()] != (HostStats{Requests: 3, Bytes: 1000}) {
 		t.Errorf("stats are %+v", got)
 	}
 }

@@ -86,6 +86,9 @@ func TestPauseIsTooLong(t *testing.T) {
 		if n := b.server.Count(registrytest.Manifest); n != 1 {
 			b.Errorf("%d requests", n)
 		}
+		if got, want := b.client.Stats().Hosts[b.server.Host()].Trouble, "left alone until "+b.begun.Add(61*time.Second).UTC().Format(time.RFC3339); got != want {
+			b.Errorf("the trouble is %q, want %q", got, want)
+		}
 		manifests(b, 1, repositoryOf(b, b.client, strings.Replace(b.server.Host(), "127.0.0.1", "localhost", 1)+"/a"))
 		time.Sleep(2 * time.Second)
 		manifests(b, 1, b.repository("a"))

@@ -16,6 +16,9 @@ type Stats struct {
 type HostStats struct {
 	Requests int64 `json:"requests"`
 	Bytes    int64 `json:"bytes"`
+	// Trouble is why nothing is sent at this moment: "down since …" or "left alone
+	// until …", with a time of RFC 3339; "" is no reason.
+	Trouble string `json:"trouble,omitempty"`
 }
 
 // countedHosts bounds the hosts told apart; the rest counts in the sums.

@@ -79,6 +79,24 @@ func newUpstreams(log *slog.Logger) *upstreams {
 	return &upstreams{log: log, all: map[string]*upstream{}}
 }
 
+// trouble adds to hosts why nothing is sent to them.
+func (s *upstreams) trouble(hosts map[string]HostStats, now time.Time) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, u := range s.all {
+		why := ""
+		if since, down := u.breaker.down(); down {
+			why = "down since " + since.UTC().Format(time.RFC3339)
+		} else if left, _ := u.pause.left(now); left > 0 {
+			why = "left alone until " + now.Add(left).UTC().Format(time.RFC3339)
+		}
+		if h, ok := hosts[u.breaker.host]; ok && why != "" {
+			h.Trouble = why
+			hosts[u.breaker.host] = h
+		}
+	}
+}
+
 func (s *upstreams) of(at *url.URL) *upstream {
 	key := at.Scheme + "://" + at.Host
 	s.mu.Lock()

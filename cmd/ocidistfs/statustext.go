@@ -76,7 +76,11 @@ func (r mountReport) write(w *strings.Builder, now time.Time) {
 	hosts := byRequests(m.Registries)
 	for _, host := range hosts[:min(len(hosts), shownHosts)] {
 		h := m.Registries.Hosts[host]
-		line("", "%s: %d, %s", host, h.Requests, size(h.Bytes))
+		trouble := ""
+		if h.Trouble != "" {
+			trouble = ", " + h.Trouble
+		}
+		line("", "%s: %d, %s%s", host, h.Requests, size(h.Bytes), trouble)
 	}
 	if more := len(hosts) - shownHosts; more > 0 {
 		line("", "and %s", count(more, "more host"))
