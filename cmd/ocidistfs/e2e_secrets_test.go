@@ -1,9 +1,12 @@
+//go:build linux
+
 package main
 
 import (
 	"bytes"
 	"encoding/base64"
 	"encoding/json"
+	"fmt"
 	iofs "io/fs"
 	"net/http"
 	"net/http/httptest"
@@ -15,6 +18,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/ocidistfs/ocidistfs/registry/registrytest"
 )
@@ -111,6 +116,7 @@ func TestSecretsStayInMemory(t *testing.T) {
 	if err := os.Mkdir(written, 0o700); err != nil {
 		t.Fatal(err)
 	}
+	attributes := 0
 	look := func(dir string, servers ...*registrytest.Server) {
 		for _, s := range servers {
 			repository := filepath.Join(dir, s.Host(), "app")
@@ -122,6 +128,17 @@ func TestSecretsStayInMemory(t *testing.T) {
 				cp `+dir+`/.ocidistfs/errors $W/written/errors-$RANDOM
 				cp `+dir+`/.ocidistfs/status.json $W/written/status-$RANDOM
 				ocidistfs status `+dir+` >$W/written/text-$RANDOM`, env...)
+			for _, path := range []string{"/tags/1/image.tar", "/tags", "/tags/1"} {
+				value := make([]byte, 4096)
+				n, err := unix.Getxattr(repository+path, "user.oci.last_error", value)
+				if err != nil {
+					continue // nothing failed there
+				}
+				attributes++
+				if err := os.WriteFile(fmt.Sprint(written, "/attribute-", attributes), value[:n], 0o600); err != nil {
+					t.Fatal(err)
+				}
+			}
 		}
 	}
 	dir := background(t, written+"/cache", "--log-level debug --log-file "+written+"/log1", env...)
@@ -162,6 +179,9 @@ func TestSecretsStayInMemory(t *testing.T) {
 	})
 	if err != nil {
 		t.Fatal(err)
+	}
+	if attributes < 2 {
+		t.Errorf("%d attributes tell of failures", attributes)
 	}
 	if said, err := os.ReadFile(filepath.Join(written, "said")); err != nil || !strings.Contains(string(said), "Remote I/O error") || files < 20 {
 		t.Errorf("%d files, %v; the failures say %q", files, err, said)
