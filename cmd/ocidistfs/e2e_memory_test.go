@@ -18,15 +18,15 @@ import (
 func TestMemory(t *testing.T) {
 	const limit = 256 << 20
 	s := registrytest.Start(t, registrytest.Options{})
-	layers := []int64{20 << 20, 19 << 20}
+	layers := []int64{10 << 20, 9 << 20}
 	for i := range 4 {
 		s.Push(t, "a", fmt.Sprint(i), registrytest.Image(t, registrytest.ImageSpec{Layers: layers, Seed: uint64(i)}))
 	}
 	dir := background(t, t.TempDir(), "--memory 256MiB")
 	tags := filepath.Join(dir, s.Host(), "a/tags")
 	bash(t, fmt.Sprintf(`for reader in $(seq 64); do
-			( for i in $(seq 20); do
-				dd if=%s/$(( reader %% 4 ))/image.tar of=/dev/null bs=1M count=1 skip=$(( (reader * 37 + i * 53) %% 38 )) status=none
+			( for i in $(seq 6); do
+				dd if=%s/$(( reader %% 4 ))/image.tar of=/dev/null bs=1M count=1 skip=$(( (reader * 37 + i * 53) %% 18 )) status=none
 			done ) &
 			readers+=" $!"
 		done
