@@ -22,7 +22,7 @@ import (
 func TestMirror(t *testing.T) {
 	origin := distributiontest.Start(t, distributiontest.Open)
 	mirror := distributiontest.StartWith(t, distributiontest.Options{Mirrors: "http://" + origin.Host})
-	const layer = 24 << 20
+	const layer = 6 << 20
 	image := registrytest.Image(t, registrytest.ImageSpec{Layers: []int64{layer, layer - 1}})
 	origin.Push(t, "some/app", "1", image)
 	hosts, work := t.TempDir(), t.TempDir()
@@ -67,7 +67,7 @@ func TestMirror(t *testing.T) {
 	}
 
 	// The third one has read a part when the cache in between goes.
-	const had = 30 << 20
+	const had = 7 << 20
 	mark = origin.Mark(t)
 	reading, resume := filepath.Join(work, "reading"), filepath.Join(work, "resume")
 	bash(t, "mkfifo "+reading+" "+resume)
