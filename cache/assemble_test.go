@@ -79,12 +79,18 @@ func TestAssemble(t *testing.T) {
 			t.Errorf("the same key is another file, or error %v", err)
 		}
 		first = info
+		if s.dropAssemblies(); s.assemblies.Len() == 0 {
+			t.Error("a file that is read was closed to make room")
+		}
 		if _, err := f.Write([]byte("x")); err == nil {
 			t.Error("it can be written to")
 		}
 		if err := f.Close(); err != nil {
 			t.Error(err)
 		}
+	}
+	if s.dropAssemblies(); s.assemblies.Len() > 0 {
+		t.Errorf("%d files that nobody reads keep their blocks", s.assemblies.Len())
 	}
 	if err := Assemble(t.Context(), dst, []Part{{Bytes: []byte("x")}, {Blob: large}}); !errors.Is(err, ErrNotCloned) {
 		t.Errorf("of a blob at no block's beginning: error %v, want ErrNotCloned", err)

@@ -28,6 +28,10 @@ const (
 	slackParts = 20
 )
 
+// maxBusy is how long another process may evict before this one does so beside it: it
+// is stopped. Two at once remove more than they need to, nothing worse.
+const maxBusy = 10 * time.Second
+
 // tellEvery is how often the log is told that what is read is not kept.
 const tellEvery = time.Minute
 
@@ -41,6 +45,7 @@ type bounds struct {
 	left atomic.Int64 // bytes that may be written before the next look
 
 	mu        sync.Mutex   // held over disk I/O by the download that looks
+	busySince time.Time    // guarded by mu; when another process was found to evict, and did so ever since
 	evictions atomic.Int64 // how often anything was freed
 }
 
@@ -167,10 +172,17 @@ func (s *Store) makeRoomIn(items []item, need int64) (freed int64, busy bool) {
 	if err != nil {
 		return 0, false
 	}
-	if !locked {
+	b := &s.bounds
+	switch {
+	case locked:
+		defer unlock()
+		b.busySince = time.Time{}
+	case b.busySince.IsZero():
+		b.busySince = time.Now()
+		return 0, true
+	case time.Since(b.busySince) < maxBusy:
 		return 0, true
 	}
-	defer unlock()
 	s.dropAssemblies()
 	if items == nil {
 		if items, err = inventory(s.dir); err != nil {
@@ -180,7 +192,7 @@ func (s *Store) makeRoomIn(items []item, need int64) (freed int64, busy bool) {
 	oldestFirst(items)
 	freed = evictor{s.dir, s.hasOpen}.evict(items, need)
 	if freed > 0 {
-		s.bounds.evictions.Add(1)
+		b.evictions.Add(1)
 		s.counts.evicted.Add(freed)
 	}
 	return freed, false

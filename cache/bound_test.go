@@ -2,8 +2,10 @@ package cache
 
 import (
 	"os"
+	"path/filepath"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
@@ -252,4 +254,26 @@ func TestEvictedWhileOpened(t *testing.T) {
 	}
 	close(stop)
 	group.Wait()
+}
+
+// TestEvictorThatIsStopped has another process begin to evict and do nothing: the
+// limit holds all the same after a while.
+func TestEvictorThatIsStopped(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const limit, blob = 4 << 20, 1 << 20
+		s := openStoreWith(t, t.TempDir(), Options{MaxBytes: limit})
+		unlock, locked, err := tryLockExclusive(filepath.Join(s.dir, lockName), evictorByte)
+		if err != nil || !locked {
+			t.Fatal(err)
+		}
+		defer unlock()
+		for i := range 20 {
+			from, d := newSource(blob + i)
+			readOnce(t, s, from, d)
+			time.Sleep(time.Second) // of the bubble's clock
+		}
+		if n := takes(t, s.dir); n > limit {
+			t.Errorf("%d bytes, the limit is %d", n, limit)
+		}
+	})
 }

@@ -69,7 +69,7 @@ func (c *content) open() error {
 	c.mu.Lock()
 	c.form = f
 	if err != nil {
-		c.unkeep()
+		c.unkeep(err)
 	}
 	c.mu.Unlock()
 	if c.key.size > 0 || f.whole {

@@ -119,7 +119,7 @@ func (c *content) finish(d *download, err error) {
 	switch {
 	case err == nil:
 	case isDisk(err):
-		c.unkeep()
+		c.unkeep(err)
 	case d.ready == nil:
 		c.fail(err)
 	default:

@@ -63,12 +63,20 @@ func (c *content) isUnkept() bool {
 	return c.unkept != nil && c.store.opts.Now().Before(c.keepFrom)
 }
 
-// unkeep goes on without keeping what is missing. c.mu is held.
-func (c *content) unkeep() {
+// stoppedAgain is the same where another process stands in the way, which costs those
+// who read some seconds each time.
+const stoppedAgain = 2 * time.Minute
+
+// unkeep goes on without keeping what is missing, for that cause. c.mu is held.
+func (c *content) unkeep(cause error) {
 	if c.unkept == nil {
 		c.unkept = newUnkept(c.form)
 	}
-	c.keepFrom = c.store.opts.Now().Add(keepAgain)
+	again := keepAgain
+	if errors.Is(cause, errLeased) || errors.Is(cause, errStateLocked) {
+		again = stoppedAgain
+	}
+	c.keepFrom = c.store.opts.Now().Add(again)
 	c.wake()
 }
 
@@ -100,7 +108,7 @@ func (c *content) forsake(old *form, cause error) {
 	}
 	c.store.tellUnkept(c.key.digest, cause)
 	c.mu.Lock()
-	c.unkeep()
+	c.unkeep(cause)
 	c.mu.Unlock()
 	// Files that cannot be closed properly are of a disk that is no use.
 	_ = c.replace(old, c.bareForm())

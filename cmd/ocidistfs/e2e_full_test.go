@@ -60,3 +60,30 @@ func TestFullDisk(t *testing.T) {
 		t.Errorf("the log does not say that nothing is kept:\n%s", log)
 	}
 }
+
+// TestCacheRemoved removes the cache directory below a mount, again and again while an
+// image is copied: the copies are right, and at the end there is a cache as before.
+func TestCacheRemoved(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("only root mounts without fusermount3")
+	}
+	s := registrytest.Start(t, registrytest.Options{})
+	s.Push(t, "a", "1", registrytest.Image(t, registrytest.ImageSpec{Layers: []int64{1000, 20 << 20, 30 << 20}}))
+	work := t.TempDir()
+	bash(t, "ocidistfs pull --no-cache --path "+work+"/want.tar "+s.Host()+"/a:1")
+	dir := background(t, work+"/cache", "--cache-size 1GiB")
+	tar := filepath.Join(dir, s.Host(), "a/tags/1/image.tar")
+	bash(t, `cd `+work+`
+		for i in 1 2 3; do
+			cmp `+tar+` want.tar &
+			while kill -0 $! 2>/dev/null; do rm -rf cache || true; done
+			wait $!
+		done
+		cmp `+tar+` want.tar`)
+	s.Forget()
+	bash(t, "cmp "+tar+" "+work+"/want.tar; ocidistfs cache verify --cache-dir "+work+"/cache")
+	if n := s.Count(registrytest.Blob); n != 0 {
+		t.Errorf("%d requests for blobs after the directory was left alone", n)
+	}
+	bash(t, "ocidistfs pull --path "+work+"/got.tar --cache-dir "+work+"/cache "+s.Host()+"/a:1 2>/dev/null >&2; cmp "+work+"/got.tar "+work+"/want.tar")
+}
