@@ -36,16 +36,16 @@ func tmpfsMount(t *testing.T, size string) string {
 // is right, a small image is kept beside it, and the mount starts where the disk is
 // read-only.
 func TestFullDisk(t *testing.T) {
-	disk := tmpfsMount(t, "24m")
+	disk := tmpfsMount(t, "12m")
 	s := registrytest.Start(t, registrytest.Options{})
-	s.Push(t, "a", "1", registrytest.Image(t, registrytest.ImageSpec{Layers: []int64{1000, 90 << 20, 30 << 20}}))
+	s.Push(t, "a", "1", registrytest.Image(t, registrytest.ImageSpec{Layers: []int64{1000, 30 << 20, 6 << 20}}))
 	s.Push(t, "a", "small", registrytest.Image(t, registrytest.ImageSpec{Layers: []int64{1 << 20}}))
 	work := t.TempDir()
 	bash(t, "ocidistfs pull --no-cache --path "+work+"/want.tar "+s.Host()+"/a:1")
 	dir := background(t, disk+"/cache", "")
 	tags := filepath.Join(dir, s.Host(), "a/tags")
 	bash(t, "cmp "+tags+"/1/image.tar "+work+"/want.tar; cmp "+tags+"/1/image.tar "+work+"/want.tar")
-	bash(t, "cmp --ignore-initial 70000001 --bytes 5000 "+tags+"/1/image.tar "+work+"/want.tar")
+	bash(t, "cmp --ignore-initial 20000001 --bytes 5000 "+tags+"/1/image.tar "+work+"/want.tar")
 	bash(t, "cat "+tags+"/small/image.tar | sha256sum")
 	s.Forget()
 	bash(t, "cat "+tags+"/small/image.tar | sha256sum")
@@ -68,7 +68,7 @@ func TestCacheRemoved(t *testing.T) {
 		t.Skip("only root mounts without fusermount3")
 	}
 	s := registrytest.Start(t, registrytest.Options{})
-	s.Push(t, "a", "1", registrytest.Image(t, registrytest.ImageSpec{Layers: []int64{1000, 20 << 20, 30 << 20}}))
+	s.Push(t, "a", "1", registrytest.Image(t, registrytest.ImageSpec{Layers: []int64{1000, 5 << 20, 8 << 20}}))
 	work := t.TempDir()
 	bash(t, "ocidistfs pull --no-cache --path "+work+"/want.tar "+s.Host()+"/a:1")
 	dir := background(t, work+"/cache", "--cache-size 1GiB")
@@ -80,10 +80,18 @@ func TestCacheRemoved(t *testing.T) {
 			wait $!
 		done
 		cmp `+tar+` want.tar`)
-	s.Forget()
-	bash(t, "cmp "+tar+" "+work+"/want.tar; ocidistfs cache verify --cache-dir "+work+"/cache")
-	if n := s.Count(registrytest.Blob); n != 0 {
-		t.Errorf("%d requests for blobs after the directory was left alone", n)
+	// A file that is still being closed goes on without keeping for a while.
+	for tries := 0; ; tries++ {
+		s.Forget()
+		bash(t, "cmp "+tar+" "+work+"/want.tar")
+		n := s.Count(registrytest.Blob)
+		if n == 0 {
+			break
+		}
+		if tries == 50 {
+			t.Fatalf("%d requests for blobs after the directory was left alone", n)
+		}
 	}
+	bash(t, "ocidistfs cache verify --cache-dir "+work+"/cache")
 	bash(t, "ocidistfs pull --path "+work+"/got.tar --cache-dir "+work+"/cache "+s.Host()+"/a:1 2>/dev/null >&2; cmp "+work+"/got.tar "+work+"/want.tar")
 }
