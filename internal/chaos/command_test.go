@@ -46,7 +46,10 @@ func (o outcome) String() string {
 }
 
 // run runs a program and does not wait longer than hangLimit for it.
-func (b *bench) run(args ...string) outcome {
+func (b *bench) run(args ...string) outcome { return b.runWithin(hangLimit, args...) }
+
+// runWithin does the same with another limit.
+func (b *bench) runWithin(limit time.Duration, args ...string) outcome {
 	cmd := b.command(args...)
 	digest := sha256.New()
 	out := &countingWriter{to: digest}
@@ -57,7 +60,7 @@ func (b *bench) run(args ...string) outcome {
 		return outcome{err: err}
 	}
 	var o outcome
-	watch := time.AfterFunc(hangLimit, func() { _ = cmd.Process.Kill() }) // or it has just ended
+	watch := time.AfterFunc(limit, func() { _ = cmd.Process.Kill() }) // or it has just ended
 	o.err = cmd.Wait()
 	o.hung = !watch.Stop()
 	o.took = time.Since(began)
@@ -150,7 +153,13 @@ func (r *running) signalled(by syscall.Signal) bool {
 // start starts a program; the function that it returns waits for it.
 func (b *bench) start(t *testing.T, args ...string) func() outcome {
 	t.Helper()
+	return b.startWithin(t, hangLimit, args...)
+}
+
+// startWithin does the same with another limit.
+func (b *bench) startWithin(t *testing.T, limit time.Duration, args ...string) func() outcome {
+	t.Helper()
 	ended := make(chan outcome, 1)
-	go func() { ended <- b.run(args...) }()
+	go func() { ended <- b.runWithin(limit, args...) }()
 	return func() outcome { return <-ended }
 }

@@ -58,7 +58,7 @@ func TestMemory(t *testing.T) {
 	var waits []func() outcome
 	for n := range randomReaders {
 		i := images[n%len(images)]
-		waits = append(waits, b.start(t, "env", randomVariable+"="+duration.String(), self, m.in(i.dir, "image.tar"), i.path))
+		waits = append(waits, b.startWithin(t, duration+hangLimit, "env", randomVariable+"="+duration.String(), self, m.in(i.dir, "image.tar"), i.path))
 	}
 	for _, wait := range waits {
 		if o := wait(); o.err != nil {

@@ -38,7 +38,7 @@ const (
 
 var mishaps = []mishap{
 	{"reset", 10, func(*registrytest.Server, int64) registrytest.Fault { return reset }, []string{ioError}},
-	{"stall", 1, func(r *registrytest.Server, _ int64) registrytest.Fault { return r.Silent() }, []string{timedOut}},
+	{"stall", 3, func(r *registrytest.Server, _ int64) registrytest.Fault { return r.Silent() }, []string{timedOut}},
 	{"truncation", 10, func(_ *registrytest.Server, random int64) registrytest.Fault {
 		return registrytest.CutAfter(random % 200_000)
 	}, []string{ioError, badMessage}},
@@ -88,9 +88,9 @@ type weather struct {
 	count  map[string]int             // guarded by mu; by name of mishap
 }
 
-func newWeather(r *registrytest.Server) *weather {
+func newWeather(r *registrytest.Server, percent int) *weather {
 	return &weather{
-		registry: r, random: rand.New(rand.NewPCG(5, 6)),
+		registry: r, percent: percent, random: rand.New(rand.NewPCG(5, uint64(percent))),
 		told: map[string]map[string]bool{}, until: map[string]time.Time{}, count: map[string]int{},
 	}
 }
@@ -161,8 +161,7 @@ func TestWeather(t *testing.T) {
 	calm := 0
 	for _, percent := range []int{0, 5, 10, 20} {
 		t.Run(fmt.Sprintf("%d percent", percent), func(t *testing.T) {
-			e := newWeather(r)
-			e.percent = percent
+			e := newWeather(r, percent)
 			rounds := times(8, 1)
 			if percent == 0 {
 				rounds = 1
