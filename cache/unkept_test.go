@@ -226,7 +226,7 @@ func TestUnkeptMemoryIsBounded(t *testing.T) {
 	honest, d := newSource(size)
 	s := openStoreWith(t, t.TempDir(), keepsNothing)
 	asked, release := make(chan struct{}, 1000), make(chan struct{})
-	from := fetch(func(ctx context.Context, off, n int64) (io.Reader, int64, error) {
+	from := fetch(func(_ context.Context, off, n int64) (io.Reader, int64, error) {
 		s.windows.mu.Lock()
 		in := s.windows.n
 		s.windows.mu.Unlock()

@@ -82,7 +82,7 @@ func (v *Verification) whole(ctx context.Context, dir string, it item) error {
 	got, t, size, err := sumsAndDigest(ctx, f)
 	v.Bytes += size
 	if ctx.Err() != nil {
-		return nil // which is said once
+		return nil //nolint:nilerr // which is said once
 	}
 	v.Blobs++
 	reason := ""
@@ -177,7 +177,7 @@ func (v *Verification) partial(ctx context.Context, dir string, it item) error {
 	}
 	damaged, err := damagedRecords(ctx, it, &v.Bytes)
 	if ctx.Err() != nil {
-		return nil // which is said once
+		return nil //nolint:nilerr // which is said once
 	}
 	if errors.Is(err, iofs.ErrNotExist) {
 		return nil
