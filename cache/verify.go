@@ -177,7 +177,7 @@ func (v *Verification) partial(ctx context.Context, dir string, it item) error {
 	}
 	damaged, err := damagedRecords(ctx, it, &v.Bytes)
 	if ctx.Err() != nil {
-		return nil //nolint:nilerr // which is said once
+		return nil //nolint:nilerr // that ctx has ended is said once, by Verify
 	}
 	if errors.Is(err, iofs.ErrNotExist) {
 		return nil
