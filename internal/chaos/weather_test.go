@@ -17,7 +17,7 @@ import (
 
 // heedsRetryAfter says that the client is meant to leave a registry alone for as
 // long as it says. Until then, what it does too early is told and no failure.
-const heedsRetryAfter = false
+const heedsRetryAfter = true
 
 // A mishap is something that a registry, or what stands before it, does to a
 // request now and then.
