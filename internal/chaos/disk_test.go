@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"strings"
 	"testing"
 	"time"
 
@@ -12,14 +11,6 @@ import (
 
 	"github.com/ocidistfs/ocidistfs/registry/registrytest"
 )
-
-// readsPastTheCache says that an image is to be readable that the cache has no room
-// for, or that cannot be written to. Until then a copy may fail for that reason,
-// and the test says so.
-const readsPastTheCache = true
-
-// diskErrors are what a program fails with when the cache directory is of no use.
-var diskErrors = []string{"No space left on device", ioError, "Read-only file system"}
 
 // TestDisk copies while the cache directory is full, read-only, or gone.
 func TestDisk(t *testing.T) {
@@ -105,8 +96,7 @@ func TestDisk(t *testing.T) {
 	}
 }
 
-// checkDisk holds a copy to be right, or to have failed for the reason that there
-// is.
+// checkDisk holds a copy to be right, whatever the disk does.
 func checkDisk(t *testing.T, i image, o outcome) {
 	t.Helper()
 	switch {
@@ -115,20 +105,13 @@ func checkDisk(t *testing.T, i image, o outcome) {
 		t.Errorf("it hangs: %v", o)
 	case o.err == nil:
 		t.Errorf("a wrong copy: %v", o)
-	case readsPastTheCache:
-		t.Errorf("it failed: %v", o)
 	default:
-		for _, text := range diskErrors {
-			if strings.Contains(o.said, text) {
-				return
-			}
-		}
-		t.Errorf("another error: %v", o)
+		t.Errorf("it failed: %v", o)
 	}
 }
 
 // TestReadOnlyCache mounts with a cache directory that cannot be written to: that
-// works, or is refused in words.
+// works, and nothing is kept.
 func TestReadOnlyCache(t *testing.T) {
 	b := newBench(t)
 	r := registrytest.Start(t, registrytest.Options{})
@@ -149,14 +132,7 @@ func TestReadOnlyCache(t *testing.T) {
 	eventually(t, "a directory that cannot be written to", func() bool {
 		return unix.Mount("", cache, "", unix.MS_REMOUNT|unix.MS_RDONLY, "") == nil
 	})
-	o := b.run(program, "mount", "--anonymous", "--platform", "linux/amd64", "--cache-dir", cache, m.root)
-	t.Logf("mount: %v", o)
-	if o.err != nil {
-		if !strings.Contains(o.said, cache) || !strings.Contains(o.said, "read-only file system") || readsPastTheCache {
-			t.Errorf("it is refused: %v", o)
-		}
-		return
-	}
+	b.must(t, program, "mount", "--anonymous", "--platform", "linux/amd64", "--cache-dir", cache, m.root)
 	for _, i := range []image{i, other} {
 		checkDisk(t, i, b.run("cat", m.in(i.dir, "image.tar")))
 	}

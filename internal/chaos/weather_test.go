@@ -15,10 +15,6 @@ import (
 	"github.com/ocidistfs/ocidistfs/registry/registrytest"
 )
 
-// heedsRetryAfter says that the client is meant to leave a registry alone for as
-// long as it says. Until then, what it does too early is told and no failure.
-const heedsRetryAfter = true
-
 // A mishap is something that a registry, or what stands before it, does to a
 // request now and then.
 type mishap struct {
@@ -221,7 +217,7 @@ func TestWeather(t *testing.T) {
 			if requests > 3*calm*rounds {
 				t.Errorf("%d requests, without mishaps %d", requests, calm*rounds)
 			}
-			if e.early > 0 && heedsRetryAfter {
+			if e.early > 0 {
 				t.Errorf("%d requests came before the time that a 429 named", e.early)
 			}
 		})
