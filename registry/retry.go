@@ -52,6 +52,12 @@ func (s *steady) RoundTrip(req *http.Request) (*http.Response, error) {
 	ctx := req.Context()
 	up := s.upstreams.of(req.URL)
 	var spent time.Duration
+	persists := false
+	defer func() {
+		if persists {
+			up.desist(req.URL.Path)
+		}
+	}()
 	for tries := 0; ; tries++ {
 		resp, took, err := s.try(req, up)
 		spent += took
@@ -65,6 +71,9 @@ func (s *steady) RoundTrip(req *http.Request) (*http.Response, error) {
 		if tries >= s.retries || up.inVain(req.URL.Path, time.Now()) {
 			up.vain.Add(req.URL.Path, time.Now())
 			return resp, err
+		}
+		if persists = persists || tries > 0 && up.persist(req.URL.Path); tries > 0 && !persists {
+			return resp, err // another finds out
 		}
 		wait := backOff(tries)
 		if left, _ := up.pause.left(time.Now()); left > 0 {

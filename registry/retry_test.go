@@ -231,6 +231,29 @@ func TestRetryBudget(t *testing.T) {
 	})
 }
 
+// Of the ranges of a blob that fails for good one is repeated as often as it may be, and
+// the others once.
+func TestRetryOfRanges(t *testing.T) {
+	inBubble(t, registrytest.Options{}, Options{}, func(b *bubble) {
+		const ranges = 8
+		d := b.server.PutBlob("a", make([]byte, ranges*100))
+		b.server.Break(registrytest.Only(registrytest.Blob, registrytest.Refuse(500, "UNKNOWN", "broken")))
+		r := b.repository("a")
+		var all sync.WaitGroup
+		for i := range int64(ranges) {
+			all.Go(func() {
+				if _, _, err := r.BlobRange(b.Context(), d, i*100, 100); statusOf(err) != 500 {
+					b.Errorf("%v", err)
+				}
+			})
+		}
+		all.Wait()
+		if n := b.server.Count(registrytest.Blob); n != 2*ranges+DefaultRetries-1 {
+			b.Errorf("%d requests for %d ranges", n, ranges)
+		}
+	})
+}
+
 // A sender of hardly anything is as good as a silent one; what he sent is kept.
 func TestBlobTrickles(t *testing.T) {
 	inBubble(t, registrytest.Options{}, Options{}, func(b *bubble) {

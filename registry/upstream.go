@@ -21,6 +21,7 @@ type upstream struct {
 	breaker          *breaker
 	budget           budget
 	vain             *lru.Cache[string, time.Time] // what was repeated in vain, and when
+	persistent       sync.Map                      // path → nothing: what one request repeats more than once
 	documents, blobs chan struct{}                 // as long as there are requests
 }
 
@@ -37,6 +38,16 @@ func (u *upstream) inVain(path string, now time.Time) bool {
 	last, ok := u.vain.Get(path)
 	return ok && now.Sub(last) < vainFor
 }
+
+// persist lets one request at a time repeat more than once what is at a path: of the
+// ranges of a blob that fails each is repeated once, as after connections that broke,
+// and one finds out whether it is for good. It is followed by desist.
+func (u *upstream) persist(path string) bool {
+	_, others := u.persistent.LoadOrStore(path, nil)
+	return !others
+}
+
+func (u *upstream) desist(path string) { u.persistent.Delete(path) }
 
 // slot waits until the host has few enough requests to take another. A slow host's
 // are waited for as long as ctx allows; of one that turns out to be down, who waits
