@@ -118,10 +118,11 @@ func Mount(mountpoint string, tree tree.Dir, opts Options) (*Server, error) {
 	if err != nil {
 		return nil, fmt.Errorf("mount %s: %w", mountpoint, err)
 	}
+	// There is no WaitMount: it opens a file of the mount, and a process that is killed
+	// then is never gone. Its end closes that file first and waits for this very process
+	// to answer, while /dev/fuse, whose end would end the wait, is still to be closed.
+	// On Linux the kernel has greeted us by now, and who comes early waits.
 	go server.Serve()
-	if err := server.WaitMount(); err != nil {
-		return nil, fmt.Errorf("mount %s: %w", mountpoint, err)
-	}
 	if os.Geteuid() == 0 {
 		raiseReadAhead(mountpoint, opts.Logger)
 	}
