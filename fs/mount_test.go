@@ -47,6 +47,21 @@ func mountFor(t testing.TB, opts Options, ttl time.Duration) *mounted {
 	return mountWith(t, opts, func(o *tree.Options) { o.TagTTL, o.ListTTL = ttl, ttl })
 }
 
+// settle waits until nothing is downloaded any more, such as what the kernel asked
+// for ahead of a reader who has left.
+func (m *mounted) settle(t testing.TB) {
+	t.Helper()
+	tick := time.NewTicker(5 * time.Millisecond)
+	defer tick.Stop()
+	for m.store.Stats().Active > 0 {
+		select {
+		case <-tick.C:
+		case <-t.Context().Done():
+			t.Fatal("downloads under way to the end")
+		}
+	}
+}
+
 // mountWith does, with another tree.
 func mountWith(t testing.TB, opts Options, change func(*tree.Options)) *mounted {
 	t.Helper()

@@ -60,6 +60,7 @@ func TestLastError(t *testing.T) {
 		if err == nil || !strings.Contains(out, "Remote I/O error") {
 			t.Fatalf("cat %s: %v, %q", file, err, out)
 		}
+		m.settle(t)
 		asked := len(m.registry.Requests())
 		got := attributes(at)
 		if n := len(m.registry.Requests()); n != asked {
