@@ -6,6 +6,8 @@ import (
 	"os"
 	"path/filepath"
 	"syscall"
+
+	v1 "github.com/google/go-containerregistry/pkg/v1"
 )
 
 // Usage is what a cache directory takes on disk.
@@ -37,6 +39,20 @@ func UsageOf(dir string) (Usage, error) {
 		}))
 	}
 	return u, err
+}
+
+// Kept is how many bytes of a blob are on disk, 0 where that cannot be known. It opens
+// nothing.
+func (r *Repository) Kept(d v1.Hash) int64 {
+	if !validDigest(d) {
+		return 0
+	}
+	for _, path := range []string{r.store.blobPath(d), r.store.partialPath(r.name, d)} {
+		if info, err := os.Stat(path); err == nil {
+			return bytesOnDisk(info)
+		}
+	}
+	return 0
 }
 
 // eachFile calls add for each file in a directory with the bytes that it takes:

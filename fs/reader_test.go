@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/signal"
 	"runtime"
+	"strings"
 	"syscall"
 	"testing"
 	"testing/iotest"
@@ -37,6 +38,8 @@ const (
 	// readAttributes asks for extended attributes, and writes that of the last error
 	// and, before it, whether it is listed: PATH.
 	readAttributes = "attributes"
+	// dumpAttributes writes all of them, a line each.
+	dumpAttributes = "all attributes"
 	// readHalves reads half of a file, says so, waits for a line and writes all of
 	// it to another: FILE TO.
 	readHalves = "halves"
@@ -68,6 +71,8 @@ func TestMain(m *testing.M) {
 		err = readUnderSignals(os.Args[1])
 	case readAttributes:
 		err = printAttributes(os.Args[1])
+	case dumpAttributes:
+		err = printAllAttributes(os.Args[1])
 	case readHalves:
 		err = copyHalves(os.Args[1], os.Args[2])
 	case listTwice:
@@ -220,6 +225,29 @@ func printAttributes(path string) error {
 		return fmt.Errorf("getxattr %s: %d bytes of %d, %w", lastErrorName, n, size, err)
 	}
 	fmt.Printf("%s\n", value)
+	return nil
+}
+
+func printAllAttributes(path string) error {
+	list := make([]byte, 1000)
+	n, err := unix.Listxattr(path, list)
+	if err != nil {
+		return fmt.Errorf("listxattr: %w", err)
+	}
+	for name := range strings.SplitSeq(strings.TrimSuffix(string(list[:n]), "\x00"), "\x00") {
+		if name == "" {
+			continue
+		}
+		value := make([]byte, 1000)
+		n, err := unix.Getxattr(path, name, value)
+		if errors.Is(err, unix.ENODATA) {
+			continue
+		}
+		if err != nil {
+			return fmt.Errorf("getxattr %s: %w", name, err)
+		}
+		fmt.Printf("%s=%s\n", name, value[:n])
+	}
 	return nil
 }
 

@@ -4,11 +4,15 @@ package fs
 
 import (
 	"bytes"
+	"fmt"
 	"log/slog"
+	"maps"
 	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
+
+	"github.com/google/go-containerregistry/pkg/v1/types"
 
 	"github.com/ocidistfs/ocidistfs/registry/registrytest"
 )
@@ -43,7 +47,7 @@ func TestLastError(t *testing.T) {
 		return strings.Split(strings.TrimSuffix(reader(t, readAttributes, path), "\n"), "\n")
 	}
 	for _, path := range []string{m.dir, image, image + "/image.tar", m.dir + "/.ocidistfs"} {
-		if got := attributes(path); len(got) != 1 || got[0] != `""` {
+		if got := attributes(path); len(got) != 1 || strings.Contains(got[0], "last_error") {
 			t.Errorf("%s, of which nothing failed, has %q", path, got)
 		}
 	}
@@ -66,7 +70,7 @@ func TestLastError(t *testing.T) {
 		if n := len(m.registry.Requests()); n != asked {
 			t.Errorf("%s: its attributes cost %d requests", at, n-asked)
 		}
-		if len(got) != 2 || got[0] != `"user.oci.last_error\x00"` {
+		if len(got) != 2 || !strings.HasSuffix(got[0], `user.oci.last_error\x00"`) {
 			t.Fatalf("%s: attributes %q", at, got)
 		}
 		fields := strings.Split(got[1], "\t")
@@ -91,5 +95,84 @@ func TestLastError(t *testing.T) {
 	}
 	if got := attributes(m.dir); got[0] != `""` {
 		t.Errorf("the root has %q", got)
+	}
+}
+
+// "What stands for content has attributes that name it: digest, media type, size, reference, registry, annotations, and how much of it is cached."
+func TestContentAttributes(t *testing.T) {
+	m := mountRegistry(t, Options{})
+	layer := []byte("a layer")
+	digest := registrytest.DigestOf(layer)
+	m.registry.PutBlob("a", layer)
+	m.registry.PutBlob("a", []byte("{}"))
+	manifest := fmt.Appendf(nil, `{"schemaVersion":2,"config":{"mediaType":%q,"digest":%q,"size":2},`+
+		`"layers":[{"mediaType":%q,"digest":%q,"size":7,"annotations":{"b":"2"}}],"annotations":{"a":"1"}}`,
+		types.OCIConfigJSON, registrytest.DigestOf([]byte("{}")), types.OCILayer, digest)
+	d := m.registry.PutManifest("a", "1", types.OCIManifestSchema1, manifest).String()
+	m.registry.Tag("a", "2", registrytest.DigestOf(manifest))
+	repository := m.repository("a")
+	host := filepath.Base(filepath.Dir(repository))
+	attributes := func(path string) map[string]string {
+		t.Helper()
+		all := map[string]string{}
+		for line := range strings.Lines(reader(t, dumpAttributes, repository+"/"+path)) {
+			name, value, _ := strings.Cut(strings.TrimSuffix(line, "\n"), "=")
+			all[strings.TrimPrefix(name, attributePrefix)] = value
+		}
+		return all
+	}
+	image := map[string]string{
+		"manifest.digest": d, "mediatype": string(types.OCIManifestSchema1), "size": "9", "ref": host + "/a:1@" + d,
+		"registry": host, "cached": "0", "annotations": `{"a":"1"}`,
+	}
+	with := func(of map[string]string, change map[string]string) map[string]string {
+		all := maps.Clone(of)
+		maps.Copy(all, change)
+		maps.DeleteFunc(all, func(_, v string) bool { return v == "" })
+		return all
+	}
+	name := "00-" + digest.Hex[:12]
+	blob := map[string]string{
+		"digest": digest.String(), "mediatype": string(types.OCILayer), "size": "7", "ref": host + "/a@" + digest.String(),
+		"registry": host, "cached": "0", "annotations": `{"b":"2"}`,
+	}
+	length := fmt.Sprint(len(manifest))
+	for path, want := range map[string]map[string]string{
+		"tags/1":                                image,
+		"tags/1/layers":                         image,
+		"digests/" + d:                          with(image, map[string]string{"ref": host + "/a@" + d}),
+		"tags/1/manifest.json":                  {"digest": d, "mediatype": image["mediatype"], "size": length, "ref": host + "/a@" + d, "registry": host, "cached": length, "annotations": `{"a":"1"}`},
+		"tags/1/digest":                         {"manifest.digest": d, "size": "72", "ref": host + "/a@" + d, "registry": host, "cached": "72"},
+		"tags/1/layers/" + name + ".tar.gz":     blob,
+		"tags/1/oci/blobs/sha256/" + digest.Hex: blob,
+		"tags":                                  {},
+	} {
+		if got := attributes(path); !maps.Equal(got, want) {
+			t.Errorf("%s has %q, want %q", path, got, want)
+		}
+	}
+	tar := attributes("tags/1/image.tar")
+	if want := with(image, map[string]string{"size": tar["size"]}); !maps.Equal(tar, want) || tar["size"] == "9" {
+		t.Errorf("image.tar has %q, want %q", tar, want)
+	}
+	if n := m.registry.Count(registrytest.Blob); n != 0 {
+		t.Errorf("%d requests for blobs", n)
+	}
+	run(t, "cat", repository+"/tags/1/layers/"+name+".tar.gz")
+	if got := attributes("tags/1/layers/" + name + ".tar.gz"); got["cached"] != "7" {
+		t.Errorf("of a layer that was read %q are cached", got["cached"])
+	}
+
+	// ls lists the attributes of all it shows, and getfattr's user wants to know.
+	run(t, "ls", repository+"/tags")
+	m.registry.Forget()
+	if got := reader(t, readAttributes, repository+"/tags/2"); !strings.Contains(got, manifestDigestAttribute) {
+		t.Errorf("listed: %q", got)
+	}
+	if n := len(m.registry.Requests()); n != 0 {
+		t.Errorf("%d requests to list the attributes of a tag", n)
+	}
+	if got := attributes("tags/2")["manifest.digest"]; got != d {
+		t.Errorf("tag 2 is %q, want %q", got, d)
 	}
 }

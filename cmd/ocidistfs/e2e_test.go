@@ -114,7 +114,7 @@ func TestKinds(t *testing.T) {
 	s.Push(t, "artifact", "latest", artifact(t))
 	dir := background(t, t.TempDir(), "--platform linux/amd64")
 	host := filepath.Join(dir, s.Host)
-	const whole = "digest\nimage.tar\nmanifest.json\nresolved-digest\nresolved-manifest.json\n"
+	const whole = "config.json\ndigest\nimage.tar\nlayers\nmanifest.json\noci\nreferrers\nresolved-digest\nresolved-manifest.json\n"
 
 	digest := func(image v1.Image) string {
 		d, err := image.Digest()
@@ -130,8 +130,8 @@ func TestKinds(t *testing.T) {
 		"docker/tags/latest":            whole,
 		"t%61gs/tags/v1":                whole,
 		"a/t%61gs/d%69gests/tags/v1":    whole,
-		"foreign/tags/latest":           "digest\nmanifest.json\n",
-		"artifact/tags/latest":          "digest\nmanifest.json\nresolved-digest\nresolved-manifest.json\n",
+		"foreign/tags/latest":           "digest\nmanifest.json\nplatform.json\nplatforms\nreferrers\n",
+		"artifact/tags/latest":          "config.json\ndigest\nlayers\nmanifest.json\noci\nreferrers\nresolved-digest\nresolved-manifest.json\n",
 	} {
 		if got := bash(t, "ls "+filepath.Join(host, path)); got != want {
 			t.Errorf("%s holds %q, want %q", path, got, want)

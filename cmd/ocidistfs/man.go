@@ -34,8 +34,9 @@ In a mount, the directory of an image is
 \fI<host>[:<port>]/<repository>/tags/<tag>\fR, or \fIdigests/sha256:<hex>\fR in place of \fItags/<tag>\fR.
 It has the files
 \fBmanifest.json\fR and \fBdigest\fR (what the tag names, byte for byte),
-\fBresolved-manifest.json\fR and \fBresolved-digest\fR (the same for the platform), and
-\fBimage.tar\fR, which docker load, podman, containerd, skopeo and crane take.
+\fBresolved-manifest.json\fR and \fBresolved-digest\fR (the same for the platform),
+\fBimage.tar\fR, which docker load, podman, containerd, skopeo and crane take,
+\fBconfig.json\fR, and the directories \fBlayers\fR, \fBoci\fR (an OCI image layout), \fBplatforms\fR and \fBreferrers\fR.
 .SH OPTIONS
 {{template "Flags" .App.Flags -}}
 .SH COMMANDS

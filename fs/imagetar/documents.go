@@ -3,6 +3,7 @@ package imagetar
 import (
 	"bytes"
 	"encoding/json"
+	"fmt"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/types"
@@ -53,7 +54,7 @@ type (
 )
 
 // render writes the documents of an image.
-func render(image Image, parsed *manifest) (*documents, error) {
+func render(image Image, parsed *Manifest) (*documents, error) {
 	digest, size, err := v1.SHA256(bytes.NewReader(image.Manifest))
 	if err != nil {
 		return nil, err
@@ -89,6 +90,21 @@ func render(image Image, parsed *manifest) (*documents, error) {
 		}
 	}
 	return d, nil
+}
+
+// Layout returns oci-layout and index.json of an image as the archive has them: with
+// the manifest, the config and the layers in blobs/sha256/ they are an OCI image
+// layout.
+func Layout(image Image) (layout, index []byte, err error) {
+	parsed, err := Parse(image.Manifest)
+	if err != nil {
+		return nil, nil, fmt.Errorf("lay out image: %w", err)
+	}
+	d, err := render(image, parsed)
+	if err != nil {
+		return nil, nil, fmt.Errorf("lay out image: %w", err)
+	}
+	return d.layout, d.index, nil
 }
 
 // compact encodes v without white space, without the escapes that HTML needs

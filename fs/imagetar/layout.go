@@ -27,7 +27,7 @@ type Image struct {
 // one digest comes with two sizes, and where there are more than 1,000 layers. Every byte of the archive follows from
 // the manifest's bytes, its media type and the name.
 func New(image Image) (*Archive, error) {
-	parsed, err := parse(image.Manifest)
+	parsed, err := Parse(image.Manifest)
 	if err != nil {
 		return nil, fmt.Errorf("lay out image: %w", err)
 	}
@@ -63,8 +63,8 @@ func New(image Image) (*Archive, error) {
 	return b.finish()
 }
 
-// A manifest is what is needed of one.
-type manifest struct {
+// A Manifest is what is needed of one.
+type Manifest struct {
 	Config v1.Descriptor `json:"config"`
 	Layers layers        `json:"layers"`
 }
@@ -102,10 +102,12 @@ func (l *layers) UnmarshalJSON(b []byte) error {
 	return nil
 }
 
-// parse checks what a hostile manifest could get wrong. The manifest's digest
-// has been checked by whoever fetched it, which says nothing of its contents.
-func parse(b []byte) (*manifest, error) {
-	m := &manifest{}
+// Parse parses the manifest of an image or artifact, and checks what a hostile one
+// could get wrong: all digests are sha256, no size is negative, their sum is no
+// overflow, and there are at most 1,000 layers. The manifest's digest has been
+// checked by whoever fetched it, which says nothing of its contents.
+func Parse(b []byte) (*Manifest, error) {
+	m := &Manifest{}
 	if err := json.Unmarshal(b, m); err != nil {
 		return nil, fmt.Errorf("manifest: %.200s", err.Error()) // which may quote all of it
 	}

@@ -3,10 +3,13 @@ package tree
 import (
 	"encoding/json"
 	"fmt"
+	"strings"
 
+	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/types"
 
 	"github.com/ocidistfs/ocidistfs/cache"
+	"github.com/ocidistfs/ocidistfs/fs/imagetar"
 )
 
 // imageOnly is [ErrNotImage], with the reason, for a manifest that is not a
@@ -26,7 +29,23 @@ func imageOnly(m cache.Manifest) error {
 	if t := document.Config.MediaType; !isImageConfig(t) && !isLegacyConfig(mediaType(m), t) {
 		return fmt.Errorf("%w: its config is %.80q", ErrNotImage, t)
 	}
+	if parsed, err := imagetar.Parse(m.Bytes); err == nil && areDocuments(parsed.Layers) {
+		// Attestations of BuildKit and signatures of cosign have an image's config.
+		return fmt.Errorf("%w: its layers are documents", ErrNotImage)
+	}
 	return nil
+}
+
+// areDocuments says whether there are layers, and all are texts to read, none an
+// archive.
+func areDocuments(layers []v1.Descriptor) bool {
+	for _, d := range layers {
+		t := string(d.MediaType)
+		if !strings.HasSuffix(t, "+json") && !strings.HasSuffix(t, "/json") && !strings.HasSuffix(t, "+xml") && !strings.HasPrefix(t, "text/") {
+			return false
+		}
+	}
+	return len(layers) > 0
 }
 
 func isImageConfig(t types.MediaType) bool {

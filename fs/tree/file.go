@@ -2,33 +2,12 @@ package tree
 
 import (
 	"context"
-	"errors"
-	"fmt"
 	"time"
 
 	"github.com/ocidistfs/ocidistfs/fs/imagetar"
 	"github.com/ocidistfs/ocidistfs/fs/readat"
 	"github.com/ocidistfs/ocidistfs/registry"
 )
-
-// The files of an image directory.
-const (
-	manifestName         = "manifest.json"
-	digestName           = "digest"
-	resolvedManifestName = "resolved-manifest.json"
-	resolvedDigestName   = "resolved-digest"
-	tarName              = "image.tar"
-)
-
-// isImageFile says whether an image directory may hold a file of that name:
-// any other costs no request.
-func isImageFile(name string) bool {
-	switch name {
-	case manifestName, digestName, resolvedManifestName, resolvedDigestName, tarName:
-		return true
-	}
-	return false
-}
 
 // contentFile is what all files have: an inode number that stands for their
 // bytes, and the time at which these were first seen.
@@ -44,6 +23,7 @@ func (f contentFile) attr(size int64) Attr {
 // digestFile is a digest and a newline.
 type digestFile struct {
 	contentFile
+	repo   *repository
 	digest registry.Digest
 }
 
@@ -75,6 +55,20 @@ func (f manifestFile) Open(ctx context.Context) (OpenFile, error) {
 	}
 	return OpenBytes(m.Bytes), nil
 }
+
+// documentFile is a small document that follows from a manifest.
+type documentFile struct {
+	contentFile
+	repo    *repository
+	digest  registry.Digest // of the manifest
+	content []byte
+}
+
+var _ File = documentFile{}
+
+func (f documentFile) Attr(context.Context) (Attr, error) { return f.attr(int64(len(f.content))), nil }
+
+func (f documentFile) Open(context.Context) (OpenFile, error) { return OpenBytes(f.content), nil }
 
 // OpenBytes is an open file whose bytes are in memory.
 func OpenBytes(b []byte) OpenFile { return openBytes{readat.Bytes(b)} }
@@ -111,8 +105,5 @@ func (f tarFile) Open(ctx context.Context) (OpenFile, error) {
 	if err != nil {
 		return nil, err
 	}
-	if !open.Verified() && f.repo.tree.pacer.shuts(ctx) {
-		return nil, errors.Join(fmt.Errorf("open %s@%s: %w", f.repo.name(), f.digest, ErrCrawler), open.Close())
-	}
-	return open, nil
+	return f.repo.guarded(ctx, open, f.digest)
 }

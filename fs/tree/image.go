@@ -2,7 +2,6 @@ package tree
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	iofs "io/fs"
 
@@ -20,6 +19,7 @@ type Image struct {
 	repo     *repository
 	tag      string // names the image in its archive; "" where it has no name
 	manifest cache.Manifest
+	parent   cache.Manifest // the index that it was looked up in; the zero Manifest where it was in none
 }
 
 // Manifest is the referenced manifest or index.
@@ -136,69 +136,50 @@ type archiveSize struct {
 // each.
 const rememberedSizes = 16 << 10
 
-// file returns the node of a name in the image directory.
-func (i *Image) file(ctx context.Context, name string) (Node, error) {
-	m := i.manifest
-	if name != manifestName && name != digestName {
-		resolved, err := i.Resolved(ctx)
-		if err != nil {
-			return nil, err
-		}
-		m = resolved
+// isIndex says whether the reference is an index.
+func (i *Image) isIndex() bool { return isIndex(mediaType(i.manifest)) }
+
+// index is the referenced index.
+func (i *Image) index() (*index, error) {
+	if !i.isIndex() {
+		return nil, iofs.ErrNotExist
 	}
-	return i.fileOf(name, m)
+	return i.repo.index(i.manifest)
 }
 
-// fileOf returns the node called name of the manifest m, which is the
-// referenced or the resolved one, as the name asks.
-func (i *Image) fileOf(name string, m cache.Manifest) (Node, error) {
-	f := contentFile{ino: contentIno(i.repo.name(), m.Digest.String(), name, ""), modTime: m.FirstSeen}
-	switch name {
-	case manifestName, resolvedManifestName:
-		return manifestFile{f, i.repo, m.Digest, int64(len(m.Bytes))}, nil
-	case digestName, resolvedDigestName:
-		return digestFile{f, m.Digest}, nil
-	case tarName:
-		size, err := i.tarSize(m)
-		if err != nil {
-			return nil, err
-		}
-		f.ino = contentIno(i.repo.name(), m.Digest.String(), name, i.embedded().String())
-		return tarFile{f, i.repo, i.embedded(), m.Digest, size}, nil
+// fileOf returns the file called name of the manifest m, which is the referenced or
+// the resolved one, as the name asks.
+func (i *Image) fileOf(name string, m cache.Manifest) Node {
+	if name == digestName || name == resolvedDigestName {
+		return digestFile{i.content(m, name, ""), i.repo, m.Digest}
 	}
-	return nil, iofs.ErrNotExist
+	return i.manifestFile(m, name)
 }
 
-// list yields the files of the image directory at path. What is absent for a
-// reason, such as a platform that the index does not have, is left out and
-// reported.
-func (i *Image) list(ctx context.Context, path string, yield func(Entry, error) bool) {
-	entry := func(name string, m cache.Manifest, embedded string) bool {
-		return yield(Entry{Name: name, Ino: contentIno(i.repo.name(), m.Digest.String(), name, embedded)}, nil)
-	}
-	if !entry(manifestName, i.manifest, "") || !entry(digestName, i.manifest, "") {
-		return
-	}
-	resolved, err := i.Resolved(ctx)
-	if errors.Is(err, ErrNoPlatform) {
-		i.repo.tree.opts.Report(path, err)
-		return
-	}
+// manifestFile returns the file of a manifest; name is its path in the image
+// directory.
+func (i *Image) manifestFile(m cache.Manifest, name string) Node {
+	return manifestFile{i.content(m, name, ""), i.repo, m.Digest, int64(len(m.Bytes))}
+}
+
+// tarFile returns image.tar of the resolved manifest, or why there is none.
+func (i *Image) tarFile(resolved cache.Manifest) (Node, error) {
+	size, err := i.tarSize(resolved)
 	if err != nil {
-		yield(Entry{}, err)
-		return
+		return nil, err
 	}
-	if !entry(resolvedManifestName, resolved, "") || !entry(resolvedDigestName, resolved, "") {
-		return
-	}
-	if imageOnly(resolved) != nil {
-		return // that an artifact has no image.tar is no news
-	}
-	if _, err := i.tarSize(resolved); err != nil {
-		i.repo.tree.opts.Report(path, err)
-		return
-	}
-	entry(tarName, resolved, i.embedded().String())
+	return tarFile{i.content(resolved, tarName, i.embedded().String()), i.repo, i.embedded(), resolved.Digest, size}, nil
+}
+
+// document returns a file whose bytes follow from a manifest and the image's name.
+func (i *Image) document(m cache.Manifest, name string, content []byte) Node {
+	return documentFile{i.content(m, name, i.embedded().String()), i.repo, m.Digest, content}
+}
+
+// content is the identity of a file of a manifest; name is its path in the image
+// directory, embedded what it holds besides.
+func (i *Image) content(m cache.Manifest, name, embedded string) contentFile {
+	return contentFile{contentIno(i.repo.name(), m.Digest.String(), name, embedded), m.FirstSeen}
 }
 
 // mediaType is the manifest's media type.

@@ -17,10 +17,13 @@ import (
 	"github.com/ocidistfs/ocidistfs/registry/registrytest"
 )
 
+// What there is of each kind of reference.
 var (
-	allFiles        = []string{"manifest.json", "digest", "resolved-manifest.json", "resolved-digest", "image.tar"}
-	withoutArchive  = allFiles[:4]
-	withoutPlatform = allFiles[:2]
+	ofImage      = []string{"manifest.json", "digest", "referrers", "resolved-manifest.json", "resolved-digest", "config.json", "layers", "oci", "image.tar"}
+	ofArtifact   = ofImage[:8]
+	ofOther      = ofImage[:5]
+	ofIndex      = append([]string{"manifest.json", "digest", "platform.json", "platforms"}, ofImage[2:]...)
+	ofIndexAlone = ofIndex[:5]
 )
 
 func (f *fixture) pushIndex(repo, tag string, specs ...registrytest.ImageSpec) (index v1.Hash, images []v1.Hash) {
@@ -67,22 +70,22 @@ func TestImageDirectory(t *testing.T) {
 		absent    error // why the others are not there
 		listing   error // how the listing ends
 	}{
-		"image":                 {types.OCIManifestSchema1, image, allFiles, nil, nil},
-		"index":                 {types.OCIImageIndex, index(entry(image, len(image), "linux/arm64"), entry(image, len(image), "linux/amd64")), allFiles, nil, nil},
-		"artifact":              {types.OCIManifestSchema1, manifestFor(descriptor("application/vnd.example+json", "{}", 2), "[]"), withoutArchive, ErrNotImage, nil},
-		"artifact without":      {types.OCIManifestSchema1, manifestFor(descriptor("", "{}", 2), "[]"), withoutArchive, ErrNotImage, nil},
-		"schema 1":              {types.DockerManifestSchema1, schema1, withoutArchive, ErrNotImage, nil},
-		"schema 2, octets":      {types.DockerManifestSchema2, manifestFor(descriptor("application/octet-stream", "{}", 2), "[]"), allFiles, nil, nil},
-		"unknown kind":          {"application/vnd.example.manifest+json", image, withoutArchive, ErrNotImage, nil},
-		"not JSON":              {types.OCIManifestSchema1, []byte("<html>"), withoutArchive, ErrNotImage, nil},
-		"negative size":         {types.OCIManifestSchema1, manifestFor(descriptor(config, "{}", -2), "[]"), withoutArchive, ErrNotImage, nil},
-		"too many layers":       {types.OCIManifestSchema1, manifestFor(descriptor(config, "{}", 2), "["+strings.Repeat("{},", 2000)+"{}]"), withoutArchive, ErrNotImage, nil},
-		"other platforms":       {types.OCIImageIndex, index(entry(image, len(image), "linux/arm64"), entry(image, len(image), "windows/amd64")), withoutPlatform, ErrNoPlatform, nil},
-		"attestations":          {types.OCIImageIndex, index(entry(image, len(image), "unknown/unknown")), withoutPlatform, ErrNoPlatform, nil},
-		"empty index":           {types.OCIImageIndex, index(), withoutPlatform, ErrNoPlatform, nil},
-		"index in an index":     {types.OCIImageIndex, index(strings.Replace(entry(image, len(image), "linux/amd64"), string(types.OCIManifestSchema1), string(types.OCIImageIndex), 1)), withoutPlatform, ErrNoPlatform, nil},
-		"sparse index":          {types.OCIImageIndex, index(entry([]byte("was not copied"), 14, "linux/amd64")), withoutPlatform, ErrNoPlatform, nil},
-		"index of another size": {types.OCIImageIndex, index(entry(image, len(image)+1, "linux/amd64")), withoutPlatform, registry.ErrMismatch, registry.ErrMismatch},
+		"image":                 {types.OCIManifestSchema1, image, ofImage, nil, nil},
+		"index":                 {types.OCIImageIndex, index(entry(image, len(image), "linux/arm64"), entry(image, len(image), "linux/amd64")), ofIndex, nil, nil},
+		"artifact":              {types.OCIManifestSchema1, manifestFor(descriptor("application/vnd.example+json", "{}", 2), "[]"), ofArtifact, ErrNotImage, nil},
+		"artifact without":      {types.OCIManifestSchema1, manifestFor(descriptor("", "{}", 2), "[]"), ofArtifact, ErrNotImage, nil},
+		"schema 1":              {types.DockerManifestSchema1, schema1, ofOther, ErrNotImage, nil},
+		"schema 2, octets":      {types.DockerManifestSchema2, manifestFor(descriptor("application/octet-stream", "{}", 2), "[]"), ofImage, nil, nil},
+		"unknown kind":          {"application/vnd.example.manifest+json", image, ofOther, ErrNotImage, nil},
+		"not JSON":              {types.OCIManifestSchema1, []byte("<html>"), ofOther, ErrNotImage, nil},
+		"negative size":         {types.OCIManifestSchema1, manifestFor(descriptor(config, "{}", -2), "[]"), ofOther, ErrNotImage, nil},
+		"too many layers":       {types.OCIManifestSchema1, manifestFor(descriptor(config, "{}", 2), "["+strings.Repeat("{},", 2000)+"{}]"), ofOther, ErrNotImage, nil},
+		"other platforms":       {types.OCIImageIndex, index(entry(image, len(image), "linux/arm64"), entry(image, len(image), "windows/amd64")), ofIndexAlone, ErrNoPlatform, nil},
+		"attestations":          {types.OCIImageIndex, index(entry(image, len(image), "unknown/unknown")), ofIndexAlone, ErrNoPlatform, nil},
+		"empty index":           {types.OCIImageIndex, index(), ofIndexAlone, ErrNoPlatform, nil},
+		"index in an index":     {types.OCIImageIndex, index(strings.Replace(entry(image, len(image), "linux/amd64"), string(types.OCIManifestSchema1), string(types.OCIImageIndex), 1)), ofIndexAlone, ErrNoPlatform, nil},
+		"sparse index":          {types.OCIImageIndex, index(entry([]byte("was not copied"), 14, "linux/amd64")), ofIndexAlone, ErrNoPlatform, nil},
+		"index of another size": {types.OCIImageIndex, index(entry(image, len(image)+1, "linux/amd64")), ofIndexAlone, registry.ErrMismatch, registry.ErrMismatch},
 	}
 	for name, c := range cases {
 		t.Run(name, func(t *testing.T) {
@@ -100,7 +103,7 @@ func TestImageDirectory(t *testing.T) {
 				if got := f.read(dir + "/digest"); got != d.String()+"\n" {
 					t.Errorf("%s/digest is %q", dir, got)
 				}
-				for _, file := range allFiles {
+				for _, file := range []string{"resolved-manifest.json", "resolved-digest", "image.tar"} {
 					_, err := f.lookup(dir + "/" + file)
 					if slices.Contains(c.files, file) {
 						if err != nil {

@@ -5,7 +5,10 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	iofs "io/fs"
 	"regexp"
+	"slices"
+	"strings"
 
 	"github.com/containerd/platforms"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
@@ -17,6 +20,53 @@ import (
 
 func isIndex(t types.MediaType) bool {
 	return t == types.OCIImageIndex || t == types.DockerManifestList
+}
+
+// An index is the entries of an index or manifest list, and the name that each has in
+// platforms/, "" where it is no image of a platform. It is immutable.
+type index struct {
+	entries indexEntries
+	names   []string
+}
+
+// rememberedIndexes bounds how many indexes are in memory parsed. Most take a few
+// KiB, those of ten thousand entries some MiB.
+const rememberedIndexes = 16
+
+// parseIndex parses an index. What is wrong with one entry is no concern of the others.
+func parseIndex(b []byte) (*index, error) {
+	var document struct {
+		Manifests indexEntries `json:"manifests"`
+	}
+	if err := json.Unmarshal(b, &document); err != nil {
+		return nil, fmt.Errorf("index: %.200s", err.Error()) // which may quote all of it
+	}
+	x := &index{document.Manifests, make([]string, len(document.Manifests))}
+	taken := map[string]bool{}
+	for n, e := range x.entries {
+		name := e.platformName()
+		if taken[name] {
+			// Such as images of one platform for several of its features.
+			d, err := e.descriptor()
+			if err != nil {
+				continue
+			}
+			name += "-" + d.Digest.Hex[:shortDigest]
+		}
+		if name != "" && !taken[name] {
+			taken[name] = true
+			x.names[n] = name
+		}
+	}
+	return x, nil
+}
+
+// named returns the entry of that name in platforms/.
+func (x *index) named(name string) (indexEntry, error) {
+	if n := slices.Index(x.names, name); n >= 0 && name != "" {
+		return x.entries[n], nil
+	}
+	return indexEntry{}, iofs.ErrNotExist
 }
 
 // maxEntries bounds an index. The largest known have some hundred entries; one
@@ -36,6 +86,8 @@ type indexEntry struct {
 	Digest    string          `json:"digest"`
 	Size      int64           `json:"size"`
 	Platform  *v1.Platform    `json:"platform"`
+	// Annotations are parsed where they are needed.
+	Annotations json.RawMessage `json:"annotations"`
 }
 
 // UnmarshalJSON gives up where there are too many.
@@ -78,6 +130,42 @@ func (e indexEntry) spec() (ocispec.Platform, bool) {
 		OSVersion: e.Platform.OSVersion, OSFeatures: e.Platform.OSFeatures,
 	})
 	return spec, spec.OS != "unknown"
+}
+
+// platformName is the entry's platform as its directory is called: as the index spells
+// it, joined by "-". It is "" for what is no image of a platform.
+func (e indexEntry) platformName() string {
+	if _, ok := e.spec(); !ok {
+		return ""
+	}
+	parts := []string{e.Platform.OS, e.Platform.Architecture}
+	for _, part := range []string{e.Platform.Variant, e.Platform.OSVersion} {
+		if platformWord.MatchString(part) {
+			parts = append(parts, part)
+		}
+	}
+	if name := strings.Join(parts, "-"); isSafeName(name) {
+		return name
+	}
+	return ""
+}
+
+// How BuildKit marks the attestation of an image, in the index (buildkit,
+// attestation-storage.md).
+const (
+	referenceTypeKey   = "vnd.docker.reference.type"
+	referenceDigestKey = "vnd.docker.reference.digest"
+	attestationType    = "attestation-manifest"
+)
+
+// attested is the digest of the image that an attestation is about; "" where the
+// entry is none.
+func (e indexEntry) attested() string {
+	var annotations map[string]string
+	if len(e.Annotations) == 0 || json.Unmarshal(e.Annotations, &annotations) != nil || annotations[referenceTypeKey] != attestationType {
+		return ""
+	}
+	return annotations[referenceDigestKey]
 }
 
 func (e indexEntry) descriptor() (v1.Descriptor, error) {

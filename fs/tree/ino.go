@@ -33,3 +33,7 @@ func ino(fields ...string) uint64 {
 	}
 	return n
 }
+
+// linkIno is the inode number of a link that may lead elsewhere later, at the same
+// path: what an inode is never changes.
+func linkIno(path, target string) uint64 { return ino("link", path, target) }

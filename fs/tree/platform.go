@@ -2,7 +2,6 @@ package tree
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	iofs "io/fs"
 	"strings"
@@ -67,38 +66,21 @@ func (p Platform) String() string { return platforms.Format(p.wanted()) }
 // the error is [ErrNoPlatform] and says which there are. An index inside the
 // index is not looked into.
 func (p Platform) Select(index []byte) (v1.Descriptor, error) {
-	var document struct {
-		Manifests indexEntries `json:"manifests"`
+	x, err := parseIndex(index)
+	if err != nil {
+		return v1.Descriptor{}, err
 	}
-	if err := json.Unmarshal(index, &document); err != nil {
-		return v1.Descriptor{}, fmt.Errorf("index: %.200s", err.Error()) // which may quote all of it
+	best, _ := p.choose(x)
+	if best >= 0 {
+		return x.entries[best].descriptor()
 	}
-	wanted := p.wanted()
-	matcher := platforms.Only(wanted)
-	var best *indexEntry
-	var bestSpec ocispec.Platform
 	var there []string
-	for _, e := range document.Manifests {
-		spec, ok := e.spec()
-		if !ok {
-			continue
-		}
-		if isIndex(e.MediaType) {
+	for _, e := range x.entries {
+		if spec, ok := e.spec(); ok && isIndex(e.MediaType) {
 			there = append(there, platforms.Format(spec)+" (an index)")
-			continue
+		} else if ok {
+			there = append(there, platforms.Format(spec))
 		}
-		there = append(there, platforms.Format(spec))
-		// Only lets amd64 run 386 and arm64 run arm; a user who did not ask for
-		// that must not get it.
-		if spec.OS != wanted.OS || spec.Architecture != wanted.Architecture || !matcher.Match(spec) {
-			continue
-		}
-		if best == nil || matcher.Less(spec, bestSpec) {
-			best, bestSpec = &e, spec
-		}
-	}
-	if best != nil {
-		return best.descriptor()
 	}
 	switch {
 	case there == nil:
@@ -107,6 +89,43 @@ func (p Platform) Select(index []byte) (v1.Descriptor, error) {
 		there = append(there[:maxNamed], fmt.Sprintf("%d more", len(there)-maxNamed))
 	}
 	return v1.Descriptor{}, fmt.Errorf("%w %s: there are %s", ErrNoPlatform, p, strings.Join(there, ", "))
+}
+
+// choose returns the position of the entry that Select takes, -1 for none, and for
+// each entry why it is not taken; "" for the one that is.
+func (p Platform) choose(x *index) (best int, refused []string) {
+	wanted := p.wanted()
+	matcher := platforms.Only(wanted)
+	best = -1
+	var bestSpec ocispec.Platform
+	refused = make([]string, len(x.entries))
+	for n, e := range x.entries {
+		spec, ok := e.spec()
+		switch {
+		case e.attested() != "":
+			refused[n] = "an attestation"
+		case !ok:
+			refused[n] = "of no platform"
+		case isIndex(e.MediaType):
+			refused[n] = "an index, which is not looked into"
+		case spec.OS != wanted.OS:
+			refused[n] = "another operating system"
+		case spec.Architecture != wanted.Architecture:
+			// Only lets amd64 run 386 and arm64 run arm; a user who did not ask for
+			// that must not get it.
+			refused[n] = "another architecture"
+		case !matcher.Match(spec):
+			refused[n] = "a variant or version that is not for this platform"
+		case best >= 0 && !matcher.Less(spec, bestSpec):
+			refused[n] = "another one is as good, or better"
+		default:
+			if best >= 0 {
+				refused[best] = "another one is better"
+			}
+			best, bestSpec = n, spec
+		}
+	}
+	return best, refused
 }
 
 // Resolve returns the manifest that m, of a repository, stands for on the
@@ -129,10 +148,16 @@ func (p Platform) Resolve(ctx context.Context, repository string, m cache.Manife
 	if err != nil {
 		return cache.Manifest{}, err
 	}
-	if int64(len(resolved.Bytes)) != d.Size {
-		return cache.Manifest{}, fmt.Errorf("%s@%s: %d bytes, the index says %d: %w", repository, d.Digest, len(resolved.Bytes), d.Size, registry.ErrMismatch)
+	return resolved, checkSize(repository, d, resolved)
+}
+
+// checkSize is [registry.ErrMismatch] where a manifest is not as long as the index
+// says that names it.
+func checkSize(repository string, d v1.Descriptor, m cache.Manifest) error {
+	if int64(len(m.Bytes)) != d.Size {
+		return fmt.Errorf("%s@%s: %d bytes, the index says %d: %w", repository, d.Digest, len(m.Bytes), d.Size, registry.ErrMismatch)
 	}
-	return resolved, nil
+	return nil
 }
 
 // maxNamed is how many platforms an error names.

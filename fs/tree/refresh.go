@@ -22,7 +22,6 @@ var (
 	_ Refresher = rootDir{}
 	_ Refresher = pathDir{}
 	_ Refresher = tagsDir{}
-	_ Refresher = tagDir{}
 )
 
 func (d rootDir) Refresh(context.Context) error {
@@ -43,11 +42,6 @@ func (d pathDir) Refresh(context.Context) error {
 
 func (d tagsDir) Refresh(context.Context) error {
 	d.repo.tree.refresh(scope{repository: d.repo.name()})
-	return nil
-}
-
-func (d tagDir) Refresh(context.Context) error {
-	d.repo.tree.refresh(scope{repository: d.repo.name(), tag: d.tag})
 	return nil
 }
 

@@ -114,7 +114,7 @@ func TestRefreshDuringARequest(t *testing.T) {
 		runtime.Gosched()
 	}
 	f.pass(time.Second)
-	dir := tagDir{repo: mustRepository(t, f, "a"), tag: "1"}
+	dir := newImageDir(byTag{mustRepository(t, f, "a"), "1"}, "1", imageView{}).(Refresher)
 	if err := dir.Refresh(t.Context()); err != nil {
 		t.Fatal(err)
 	}

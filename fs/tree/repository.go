@@ -87,3 +87,29 @@ func (r *repository) reportLocal(path string, err error) {
 func (r *repository) forPlatform(ctx context.Context, m cache.Manifest) (cache.Manifest, error) {
 	return r.tree.opts.Platform.Resolve(ctx, r.name(), m, r.manifest)
 }
+
+// index returns the entries of an index.
+func (r *repository) index(m cache.Manifest) (*index, error) {
+	if x, ok := r.tree.indexes.Get(m.Digest); ok {
+		return x, nil
+	}
+	x, err := parseIndex(m.Bytes)
+	if err != nil {
+		return nil, fmt.Errorf("%s@%s: %w", r.name(), m.Digest, err)
+	}
+	r.tree.indexes.Add(m.Digest, x)
+	return x, nil
+}
+
+// entry returns the manifest of an entry of an index.
+func (r *repository) entry(ctx context.Context, index cache.Manifest, e indexEntry) (cache.Manifest, error) {
+	d, err := e.descriptor()
+	if err != nil {
+		return cache.Manifest{}, fmt.Errorf("%s@%s: %w", r.name(), index.Digest, err)
+	}
+	m, err := r.manifest(ctx, d.Digest)
+	if err != nil {
+		return cache.Manifest{}, err
+	}
+	return m, checkSize(r.name(), d, m)
+}

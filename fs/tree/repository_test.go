@@ -30,7 +30,7 @@ func TestCacheThatCannotBeWritten(t *testing.T) {
 	f.asked()
 	f.tree = f.newTree("linux/amd64")
 	for range 2 {
-		for _, file := range allFiles {
+		for _, file := range ofIndex {
 			f.attr("a/tags/1/" + file)
 		}
 		f.read("a/tags/1/manifest.json")

@@ -31,7 +31,7 @@ func (d tagsDir) Lookup(ctx context.Context, name string) (Child, error) {
 	if byDigest {
 		return d.repo.lookupDigest(ctx, digest, tag, path)
 	}
-	child := tagDir{d.repo, tag, path}
+	child := newImageDir(byTag{d.repo, tag}, path, imageView{})
 	if until, ok := d.repo.listed(tag); ok {
 		return Child{Node: child, Lifetime: d.repo.tree.left(until)}, nil
 	}
@@ -53,55 +53,6 @@ func (d tagsDir) List(ctx context.Context) iter.Seq2[Entry, error] {
 				return
 			}
 		}
-	}
-}
-
-// tagDir is the image directory of a tag. It is a path: each lookup in it asks
-// what the tag means now.
-type tagDir struct {
-	repo *repository
-	tag  string
-	path string
-}
-
-var _ Versioned = tagDir{}
-
-func (d tagDir) Attr(context.Context) (Attr, error) {
-	attr := d.repo.tree.dirAttr(d.path)
-	attr.ModTime, attr.Lifetime = d.repo.seen(d.tag)
-	return attr, nil
-}
-
-func (d tagDir) Version() (string, bool) {
-	answer, ok := d.repo.fresh(d.tag)
-	return answer.manifest.Digest.String(), ok
-}
-
-func (d tagDir) Lookup(ctx context.Context, name string) (Child, error) {
-	if !isImageFile(name) {
-		return Child{}, iofs.ErrNotExist
-	}
-	answer, err := d.repo.resolve(ctx, d.tag)
-	if err != nil {
-		return Child{}, err
-	}
-	i := &Image{repo: d.repo, tag: d.tag, manifest: answer.manifest}
-	node, err := i.file(ctx, name)
-	if err != nil {
-		return Child{}, err
-	}
-	return Child{Node: node, Lifetime: d.repo.tree.left(answer.until)}, nil
-}
-
-func (d tagDir) List(ctx context.Context) iter.Seq2[Entry, error] {
-	return func(yield func(Entry, error) bool) {
-		answer, err := d.repo.resolve(ctx, d.tag)
-		if err != nil {
-			yield(Entry{}, err)
-			return
-		}
-		i := &Image{repo: d.repo, tag: d.tag, manifest: answer.manifest}
-		i.list(ctx, d.path, yield)
 	}
 }
 

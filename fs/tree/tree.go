@@ -71,14 +71,16 @@ type Tree struct {
 	manifests *manifests                    // what digests mean
 	tags      *lru.Cache[tagKey, cache.Tag] // what tags meant, and when
 	sizes     *lru.Cache[archiveKey, archiveSize]
-	lists     *lists         // which tags there are
-	flights   *flights       // what is being asked
-	ahead     *readat.Budget // what sequential readers share
-	refreshes refreshes      // since when what was learned counts
-	stales    *stales        // which tags mean what they did
-	staleWait time.Duration  // for an answer where there is a stale one
-	pacer     *pacer         // who asks how much
-	stop      chan struct{}  // closed by Close
+	contents  *lru.Cache[manifestID, *contents]   // what manifests refer to
+	indexes   *lru.Cache[registry.Digest, *index] // what indexes have
+	lists     *lists                              // which tags there are
+	flights   *flights                            // what is being asked
+	ahead     *readat.Budget                      // what sequential readers share
+	refreshes refreshes                           // since when what was learned counts
+	stales    *stales                             // which tags mean what they did
+	staleWait time.Duration                       // for an answer where there is a stale one
+	pacer     *pacer                              // who asks how much
+	stop      chan struct{}                       // closed by Close
 	running   sync.WaitGroup
 
 	mu     sync.Mutex
@@ -106,19 +108,13 @@ func New(opts Options) *Tree {
 		opts.Logger = slog.New(slog.DiscardHandler)
 	}
 	memory := cmp.Or(opts.Memory, defaultMemory)
-	tags, err := lru.New[tagKey, cache.Tag](rememberedTags)
-	if err != nil {
-		panic(err) // the only error is a size that is not positive
-	}
-	sizes, err := lru.New[archiveKey, archiveSize](rememberedSizes)
-	if err != nil {
-		panic(err)
-	}
 	t := &Tree{
 		opts:      opts,
 		manifests: newManifests(int(memory / 2)),
-		tags:      tags,
-		sizes:     sizes,
+		tags:      newLRU[tagKey, cache.Tag](rememberedTags),
+		sizes:     newLRU[archiveKey, archiveSize](rememberedSizes),
+		contents:  newLRU[manifestID, *contents](rememberedContents),
+		indexes:   newLRU[registry.Digest, *index](rememberedIndexes),
 		lists:     newLists(int(memory / 2 / bytesOfTag)),
 		stales:    newStales(),
 		staleWait: defaultStaleWait,
@@ -129,6 +125,14 @@ func New(opts Options) *Tree {
 	t.flights = newFlights(t)
 	t.pacer = newPacer(opts.Pace, t.opts.Logger, t.opts.Report)
 	return t
+}
+
+func newLRU[K comparable, V any](size int) *lru.Cache[K, V] {
+	kept, err := lru.New[K, V](size)
+	if err != nil {
+		panic(err) // the only error is a size that is not positive
+	}
+	return kept
 }
 
 // Close ends the requests and listings under way and waits for them. Calls made

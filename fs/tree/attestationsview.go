@@ -1,0 +1,81 @@
+package tree
+
+import (
+	"context"
+	iofs "io/fs"
+	"strings"
+
+	"github.com/ocidistfs/ocidistfs/registry"
+)
+
+// attestationsView is attestations/: what an index attests of one of its images, as
+// image directories by the first digits of their digests.
+type attestationsView struct{}
+
+var _ view = attestationsView{}
+
+func (attestationsView) may(name string) bool {
+	return len(name) >= shortDigest && strings.Trim(name, "0123456789abcdef") == ""
+}
+
+func (attestationsView) names(ctx context.Context, _ imageDir, i *Image) ([]string, error) {
+	resolved, err := i.Resolved(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return shortNames(i.attestations(resolved.Digest)), nil
+}
+
+func (attestationsView) node(ctx context.Context, d imageDir, i *Image, name string) (Node, error) {
+	resolved, err := i.Resolved(ctx)
+	if err != nil {
+		return nil, err
+	}
+	there := i.attestations(resolved.Digest)
+	for n, short := range shortNames(there) {
+		if short == name {
+			return newImageDir(byDigest{repo: i.repo, digest: there[n]}, d.path+"/"+name, imageView{}), nil
+		}
+	}
+	return nil, iofs.ErrNotExist
+}
+
+// attestations are the digests of the manifests that attest the image d, where the
+// index is known that it was found in.
+func (i *Image) attestations(d registry.Digest) []registry.Digest {
+	in := i.manifest
+	if !i.isIndex() {
+		in = i.parent
+	}
+	if !isIndex(mediaType(in)) {
+		return nil
+	}
+	x, err := i.repo.index(in)
+	if err != nil {
+		return nil
+	}
+	var there []registry.Digest
+	for _, e := range x.entries {
+		if e.attested() != d.String() {
+			continue
+		}
+		if found, err := e.descriptor(); err == nil {
+			there = append(there, found.Digest)
+		}
+	}
+	return there
+}
+
+// shortNames are names for different digests: the first digits, all of them where two
+// begin alike.
+func shortNames(digests []registry.Digest) []string {
+	names := make([]string, len(digests))
+	taken := map[string]bool{}
+	for n, d := range digests {
+		if names[n] = d.Hex[:shortDigest]; taken[names[n]] {
+			names[n] = d.Hex
+		}
+		taken[names[n]] = true
+	}
+	return names
+}

@@ -1,0 +1,92 @@
+package tree
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+
+	"github.com/ocidistfs/ocidistfs/cache"
+	"github.com/ocidistfs/ocidistfs/fs/readat"
+	"github.com/ocidistfs/ocidistfs/registry"
+)
+
+// blobFile is one blob of an image: its config, or a layer as it is stored.
+type blobFile struct {
+	contentFile
+	repo     *repository
+	manifest registry.Digest // that refers to it
+	blob     v1.Descriptor
+}
+
+var _ File = blobFile{}
+
+// blobFile returns the file of a blob that a manifest refers to. name is its path in
+// the image directory; each has a number of its own, since what the manifest
+// says of the blob goes with it.
+func (r *repository) blobFile(m cache.Manifest, name string, d v1.Descriptor) blobFile {
+	return blobFile{contentFile{contentIno(r.name(), m.Digest.String(), name, d.Digest.Hex), m.FirstSeen}, r, m.Digest, d}
+}
+
+func (f blobFile) Attr(context.Context) (Attr, error) { return f.attr(f.blob.Size), nil }
+
+func (f blobFile) Open(ctx context.Context) (OpenFile, error) {
+	open, err := f.repo.openBlob(ctx, f.blob)
+	if err != nil {
+		return nil, err
+	}
+	return f.repo.guarded(ctx, open, f.blob.Digest)
+}
+
+// openBlob opens one blob for whoever reads it in order, or not.
+func (r *repository) openBlob(ctx context.Context, d v1.Descriptor) (*openBlob, error) {
+	blob, err := r.local.Blob(d.Digest, d.Size, r.fetcher(d)).Open(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("open %s@%s: %w", r.name(), d.Digest, err)
+	}
+	return &openBlob{readat.ReadAhead(blob, r.tree.ahead), blob}, nil
+}
+
+// An openBlob is an open blob. It is safe for concurrent use.
+type openBlob struct {
+	*readat.Ahead
+	blob *cache.Reader
+}
+
+var _ OpenFile = (*openBlob)(nil)
+
+// Verified says that the blob is whole, and was checked.
+func (o *openBlob) Verified() bool { return o.blob.Verified() }
+
+// Close closes the blob, and ends what is fetched ahead.
+func (o *openBlob) Close() error {
+	o.Stop()
+	return o.blob.Close()
+}
+
+// guarded returns an open file unless it is for a program that must cause no
+// request, and needs one.
+func (r *repository) guarded(ctx context.Context, open OpenFile, d registry.Digest) (OpenFile, error) {
+	if !open.Verified() && r.tree.pacer.shuts(ctx) {
+		return nil, errors.Join(fmt.Errorf("open %s@%s: %w", r.name(), d, ErrCrawler), open.Close())
+	}
+	return open, nil
+}
+
+// readBlob returns all bytes of a small blob, verified.
+func (r *repository) readBlob(ctx context.Context, d v1.Descriptor) ([]byte, error) {
+	open, err := r.openBlob(ctx, d)
+	if err != nil {
+		return nil, err
+	}
+	guarded, err := r.guarded(ctx, open, d.Digest)
+	if err != nil {
+		return nil, err
+	}
+	b := make([]byte, d.Size)
+	if n, err := guarded.ReadAt(ctx, b, 0); n < len(b) {
+		return nil, errors.Join(err, open.Close())
+	}
+	return b, open.Close()
+}
