@@ -67,6 +67,8 @@ func TestFilesystems(t *testing.T) {
 			before := readBytes(t, dir)
 			bash(t, "cmp "+tar+" "+disk+"/want.tar; cp "+tar+" "+disk+"/copy.tar; cmp "+tar+" "+disk+"/copy.tar")
 			bash(t, "cmp --ignore-initial 9000001 --bytes 5000 "+tar+" "+disk+"/want.tar")
+			bash(t, "for l in "+filepath.Dir(tar)+"/layers/*.tar.gz; do sha256sum < $l; done | sort > "+disk+"/read; "+
+				"cd "+filepath.Dir(tar)+"/oci/blobs/sha256; for b in $(find . -size +8M -printf '%f\n'); do grep -q $b "+disk+"/read; done")
 			read := readBytes(t, dir) - before
 			if passed := read < size; passed != c.shares {
 				t.Errorf("%d bytes were read out of the cache; is the kernel to read by itself: %t", read, c.shares)

@@ -45,19 +45,34 @@ func (r *repository) openBlob(ctx context.Context, d v1.Descriptor) (*openBlob, 
 	if err != nil {
 		return nil, fmt.Errorf("open %s@%s: %w", r.name(), d.Digest, err)
 	}
-	return &openBlob{readat.ReadAhead(blob, r.tree.ahead), blob}, nil
+	return &openBlob{readat.ReadAhead(blob, r.tree.ahead), r.tree.opts.Store, d.Digest, blob}, nil
 }
 
 // An openBlob is an open blob. It is safe for concurrent use.
 type openBlob struct {
 	*readat.Ahead
-	blob *cache.Reader
+	store  *cache.Store
+	digest registry.Digest
+	blob   *cache.Reader
 }
 
-var _ OpenFile = (*openBlob)(nil)
+var _ Backed = (*openBlob)(nil)
 
 // Verified says that the blob is whole, and was checked.
 func (o *openBlob) Verified() bool { return o.blob.Verified() }
+
+// Intact says that the blob is so on disk that [openBlob.Backing] may give it away.
+func (o *openBlob) Intact() bool { return o.store.Clones() && o.blob.Intact() }
+
+// Backing is a file that shares its blocks with the cache's, so that nothing that
+// happens to that is seen in it.
+func (o *openBlob) Backing(ctx context.Context) (BackingFile, error) {
+	f, err := o.store.Assembled(ctx, o.digest.String(), []cache.Part{{Blob: o.blob}})
+	if err != nil {
+		return nil, err
+	}
+	return f, nil
+}
 
 // Close closes the blob, and ends what is fetched ahead.
 func (o *openBlob) Close() error {
