@@ -34,7 +34,9 @@ type content struct {
 	sealing bool // guarded by mu; all is there, the digest is being checked
 
 	downloads []*download // guarded by mu; what is being fetched
+	ranges    bool        // guarded by mu; the source sends ranges
 	rangeless bool        // guarded by mu; the source sends all, whatever it is asked for
+	prober    *download   // guarded by mu; the one that finds out which; nil where that is known
 	failure   failure     // guarded by mu; of the last download that failed
 	failures  int         // guarded by mu; how many did
 	poison    error       // guarded by mu; the blob is not what its digest says

@@ -23,15 +23,18 @@ var (
 // A download fetches the missing chunks of a span.
 type download struct {
 	*content
-	span span // guarded by content.mu, but for the download itself
-	all  bool // the same; the whole blob, since its source knows no ranges
+	span span  // guarded by content.mu, but for the download itself
+	all  bool  // the same; the whole blob, since its source knows no ranges
+	held span  // guarded by content.mu; what is leased
+	err  error // guarded by content.mu; why it ended
 	// ready tells who asked ahead that it is time for the next; nil where nobody
 	// did.
 	ready    func()
 	signaled sync.Once
 
-	idle int  // bodies in a row that brought nothing
-	pace pace // of the body that is being read
+	body io.ReadCloser // of the whole blob, which came for a range and is gone on with
+	idle int           // bodies in a row that brought nothing
+	pace pace          // of the body that is being read
 }
 
 // signal calls ready, the first time. No mutex is held.
@@ -49,6 +52,7 @@ func (d *download) run(ctx context.Context) (err error) {
 			err = fmt.Errorf("panic: %v", p)
 		}
 	}()
+	defer d.dropBody()
 	for range maxHeals {
 		switch err := d.once(ctx); {
 		case errors.Is(err, errMoved):
@@ -67,6 +71,9 @@ func (d *download) run(ctx context.Context) (err error) {
 
 // once leases the span and fetches what is missing of it.
 func (d *download) once(ctx context.Context) error {
+	if err := d.await(ctx); err != nil {
+		return err
+	}
 	// Before anything is asked for that cannot be kept.
 	if err := d.store.admit(chunkSize); err != nil {
 		return d.store.onDisk(err)
@@ -140,20 +147,28 @@ func (d *download) remaining(f *form) (span, bool) {
 func (d *download) stream(ctx context.Context, f *form, run span) (progress bool, err error) {
 	off, end := run.bytes(d.key.size)
 	d.pace.ask(end - off)
-	body, start, err := d.from.BlobRange(ctx, d.key.digest, off, end-off)
+	body, start, err := d.request(ctx, f, off, end-off)
 	if err != nil {
 		return false, err
 	}
-	defer func() { _ = body.Close() }() // all that is needed was read, or its error is known
-	if start != off {
-		if start != 0 {
-			return false, fmt.Errorf("%w: asked for bytes at %d, got those at %d", ErrMismatch, off, start)
+	defer func() {
+		if d.body == nil { // it is not kept for later
+			_ = body.Close() // all that is needed was read, or its error is known
 		}
-		if !d.all {
+	}()
+	switch {
+	case start == off && !isWhole(body):
+		d.knowsRanges(f)
+	case start != 0:
+		return false, fmt.Errorf("%w: asked for bytes at %d, got those at %d", ErrMismatch, off, start)
+	case !d.all:
+		if !d.sendsAll() {
+			d.body = body
 			return false, errRangeless
 		}
-		off = 0
+		d.pace.left, end = d.key.size, d.key.size
 	}
+	off = start
 	return d.storeBody(ctx, f, body, off, end-off)
 }
 

@@ -22,6 +22,11 @@ func (c *content) fetchFed(ctx context.Context, b []byte, off int64) (n int, err
 		return 0, errClosed
 	}
 	defer func() { <-c.feeding }()
+	return c.readFeed(b, off)
+}
+
+// readFeed does that. The caller is the one who is at it.
+func (c *content) readFeed(b []byte, off int64) (n int, err error) {
 	if c.feed != nil && c.feed.at > off {
 		c.endFeed()
 	}

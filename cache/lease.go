@@ -32,7 +32,7 @@ var (
 // blob: it waits until those that have their lease have ended, and the others
 // end with errYielded.
 func (d *download) lease(ctx context.Context) (f *form, unlock func(), err error) {
-	waited, renewals := time.Duration(0), 0
+	waited, held, renewals := time.Duration(0), time.Duration(0), 0
 	for pause := time.Millisecond; ; pause = min(2*pause, maxPoll) {
 		if f = d.current(); f.whole {
 			return f, func() {}, nil
@@ -47,7 +47,8 @@ func (d *download) lease(ctx context.Context) (f *form, unlock func(), err error
 		if overlapped && !d.all {
 			return nil, nil, errYielded
 		}
-		locked, fresh, err := d.tryLease(f, !overlapped)
+		wanted := d.leaseSpan()
+		locked, fresh, err := d.tryLease(f, wanted, !overlapped)
 		switch {
 		case d.current() != f:
 			if renewals++; renewals > maxHeals {
@@ -57,16 +58,21 @@ func (d *download) lease(ctx context.Context) (f *form, unlock func(), err error
 		case err != nil:
 			return nil, nil, d.store.onDisk(err)
 		case locked:
-			at, n := recordRange(d.span)
-			return f, func() { _ = unlockRange(f.mapping, at, n) }, nil // closed by then, it is unlocked as well
+			d.hold(wanted)
+			return f, func() { d.unlease(f) }, nil
 		case d.complete(f, d.span):
 			return f, func() {}, nil
+		case d.otherHasRanges(f, wanted):
+			continue
 		}
 		d.split(f)
 		if waited += pause; fresh || overlapped {
 			waited = 0
 		} else if waited > maxLease {
 			return nil, nil, d.store.onDisk(fmt.Errorf("%w, for %s", errLeased, maxLease))
+		}
+		if held += pause; held > maxHold {
+			d.dropBody()
 		}
 		select {
 		case <-time.After(pause):
@@ -76,26 +82,67 @@ func (d *download) lease(ctx context.Context) (f *form, unlock func(), err error
 	}
 }
 
-// tryLease leases the span of a download, if it may and nobody has any of it, and takes over
+// hold takes note of what is leased.
+func (d *download) hold(s span) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.held = s
+}
+
+// unlease gives back what is leased.
+func (d *download) unlease(f *form) {
+	d.mu.Lock()
+	held := d.held
+	d.held = span{}
+	d.mu.Unlock()
+	at, n := recordRange(held)
+	_ = unlockRange(f.mapping, at, n) // closed by then, it is unlocked as well
+}
+
+// tryLease leases a span for a download, if it may and nobody has any of it, and takes over
 // what the map has of it: what another process fetched need not be fetched
 // again. A form that is no longer what the directory has of the blob is renewed
 // instead.
-func (d *download) tryLease(f *form, may bool) (locked, fresh bool, err error) {
-	at, n := recordRange(d.span)
+func (d *download) tryLease(f *form, wanted span, may bool) (locked, fresh bool, err error) {
+	at, n := recordRange(wanted)
 	if may {
 		if locked, err = tryLock(f.mapping, at, n); err != nil {
 			return false, false, err
 		}
 	}
-	if locked && !d.upToDate(f) {
+	switch {
+	case locked && !d.upToDate(f):
 		err = d.renew(f)
-	} else {
-		fresh, err = d.refresh(f, d.span)
+	case locked:
+		_, err = d.refresh(f, wanted)
+	default:
+		fresh, err = d.takeOver(f, wanted)
 	}
 	if err != nil && locked {
 		_ = unlockRange(f.mapping, at, n)
 	}
 	return locked, fresh, err
+}
+
+// overlook is by how many chunks one who waits for a stream of a whole blob looks beyond
+// what he knows of it: 128 MiB, which nobody brings in maxPoll.
+const overlook = 8192
+
+// takeOver takes over what another process brings while it is waited for. One that
+// has all of the blob begins at its beginning.
+func (d *download) takeOver(f *form, wanted span) (fresh bool, err error) {
+	fresh, err = d.refresh(f, d.span)
+	if err != nil || wanted == d.span {
+		return fresh, err
+	}
+	d.mu.Lock()
+	next, missing := f.chunks.firstMissing(wanted)
+	d.mu.Unlock()
+	if !missing {
+		return fresh, nil
+	}
+	others, err := d.refresh(f, span{next, min(next+overlook, wanted.to)})
+	return fresh || others, err
 }
 
 // split makes two of a download that another process has some chunks of, so that

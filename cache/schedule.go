@@ -96,14 +96,7 @@ func (c *content) fetch(run span, ready func()) error {
 func (d *download) takeAll() bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	d.rangeless = true
-	for _, other := range d.downloads {
-		if other.all {
-			return false
-		}
-	}
-	d.span, d.all = span{0, d.form.chunks.n}, true
-	return true
+	return d.extend()
 }
 
 // finish takes a download off and tells those who wait.
@@ -113,6 +106,10 @@ func (c *content) finish(d *download, err error) {
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	d.err = err
+	if c.prober == d {
+		c.prober = nil
+	}
 	c.downloads = slices.DeleteFunc(c.downloads, func(other *download) bool { return other == d })
 	// What was only wanted ahead fails for nobody: who needs it asks for it again,
 	// and that decides.

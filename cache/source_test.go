@@ -62,6 +62,8 @@ type counted struct {
 	source *source
 }
 
+func (c *counted) Whole() bool { return c.source.rangeless }
+
 func (c *counted) Read(p []byte) (int, error) {
 	n, err := c.Reader.Read(p)
 	c.source.mu.Lock()

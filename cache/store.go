@@ -35,8 +35,8 @@ var errClosed = errors.New("the cache is closed")
 
 // A Fetcher is where missing bytes come from. The body holds the blob's bytes
 // from start on: start is off where the source knows ranges, and 0 where it
-// sends the whole blob whatever is asked for. Fewer bytes than n are no error:
-// the rest is asked for again.
+// sends the whole blob whatever is asked for; then the body is a [Whole], which
+// tells it from a range at 0. Fewer bytes than n are no error: the rest is asked for again.
 type Fetcher interface {
 	BlobRange(ctx context.Context, d v1.Hash, off, n int64) (body io.ReadCloser, start int64, err error)
 }

@@ -87,7 +87,8 @@ func TestUnkeptRangeless(t *testing.T) {
 	r := openBlob(t, openStoreWith(t, t.TempDir(), keepsNothing), d, size, from)
 	mustReadAt(t, r, from.content, 10*windowSize, 1)
 	mustRead(t, r, from.content)
-	if requests, sent := from.counts(); requests > 6 || sent > 2*size {
+	// The windows up to the tenth are not kept, and come again for who begins there.
+	if requests, sent := from.counts(); requests > 2 || sent > size+11*windowSize {
 		t.Errorf("%d requests, %d bytes of %d", requests, sent, size)
 	}
 }
@@ -227,6 +228,7 @@ func TestUnkeptMemoryIsBounded(t *testing.T) {
 	honest, d := newSource(size)
 	s := openStoreWith(t, t.TempDir(), keepsNothing)
 	asked, release := make(chan struct{}, 1000), make(chan struct{})
+	first := true
 	from := fetch(func(_ context.Context, off, n int64) (io.Reader, int64, error) {
 		s.windows.mu.Lock()
 		in := s.windows.n
@@ -234,13 +236,18 @@ func TestUnkeptMemoryIsBounded(t *testing.T) {
 		if in > maxWindows {
 			t.Errorf("%d windows are in memory", in)
 		}
+		if first { // by which it is known to know ranges
+			first = false
+			return bytes.NewReader(honest.content[off : off+n]), off, nil
+		}
 		asked <- struct{}{}
 		<-release
 		return bytes.NewReader(honest.content[off : off+n]), off, nil
 	})
 	r := openBlob(t, s, d, size, from)
+	mustReadAt(t, r, honest.content, size-1, 1)
 	var group sync.WaitGroup
-	for i := range int64(100) {
+	for i := range int64(99) {
 		group.Go(func() { mustReadAt(t, r, honest.content, i*windowSize+5, 100) })
 	}
 	for range maxWindows {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"time"
 )
 
 // fetchWindow fills a window that was made, beside the caller, whose user count it
@@ -153,26 +154,50 @@ func (c *content) fetchInto(ctx context.Context, b []byte, off int64) error {
 
 // fetchSome asks once, and returns how much came.
 func (c *content) fetchSome(ctx context.Context, b []byte, off int64) (int, error) {
+	feeding, err := c.mayAsk(ctx)
+	if err != nil {
+		return 0, err
+	}
+	answered := func() {
+		if feeding {
+			feeding = false
+			<-c.feeding
+		}
+	}
+	defer answered() // a panic of the source included
 	c.mu.Lock()
 	rangeless := c.rangeless
 	c.mu.Unlock()
 	if rangeless {
 		return c.fetchFed(ctx, b, off)
 	}
-	body, start, err := c.from.BlobRange(ctx, c.key.digest, off, int64(len(b)))
+	body, start, err := c.from.BlobRange(c.store.life, c.key.digest, off, int64(len(b)))
 	if err != nil {
 		return 0, err
 	}
-	defer func() { _ = body.Close() }() // all that is needed was read
-	if start != off {
-		if start != 0 {
-			return 0, fmt.Errorf("%w: asked for bytes at %d, got those at %d", ErrMismatch, off, start)
-		}
-		c.mu.Lock()
-		c.rangeless = true
-		c.mu.Unlock()
+	if start != off && start != 0 {
+		_ = body.Close() // it is not read
+		return 0, fmt.Errorf("%w: asked for bytes at %d, got those at %d", ErrMismatch, off, start)
+	}
+	whole := start != off || isWhole(body)
+	c.mu.Lock()
+	if whole {
+		c.ranges, c.rangeless = false, true
+	} else if c.prober == nil && !c.rangeless {
+		c.ranges = true
+	}
+	c.mu.Unlock()
+	switch {
+	case whole && feeding && c.feed == nil:
+		c.feed = &feed{body, 0}
+		return c.readFeed(b, off)
+	case whole:
+		_ = body.Close() // another is read
+		answered()
 		return c.fetchFed(ctx, b, off)
 	}
+	answered()
+	defer func() { _ = body.Close() }() // all that is needed was read
 	n, err := io.ReadFull(body, b)
 	c.store.counts.fetched.Add(int64(n))
 	c.store.counts.unkept.Add(int64(n))
@@ -180,4 +205,37 @@ func (c *content) fetchSome(ctx context.Context, b []byte, off int64) (int, erro
 		err = nil // its sender said so
 	}
 	return n, err
+}
+
+// mayAsk waits, as long as nothing is known of whether the source knows ranges, until
+// whoever asked before has been answered. The first has the feed until then: what it
+// is answered with may be one.
+func (c *content) mayAsk(ctx context.Context) (feeding bool, err error) {
+	known := func() bool {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		return c.ranges || c.rangeless
+	}
+	if known() {
+		return false, nil
+	}
+	select {
+	case c.feeding <- struct{}{}:
+	case <-time.After(maxProbe):
+		return false, nil
+	case <-ctx.Done():
+		return false, errClosed
+	}
+	c.mu.Lock()
+	failure := c.failure
+	c.mu.Unlock()
+	switch {
+	case known():
+		<-c.feeding
+		return false, nil
+	case failure.stands(c.store.opts.Now()):
+		<-c.feeding
+		return false, failure.err
+	}
+	return true, nil
 }

@@ -17,8 +17,8 @@ var errRange = fmt.Errorf("%w: not the range that was asked for", ErrProtocol)
 
 // BlobRange fetches n bytes of a blob at off; n is not 0. The body holds the
 // blob's bytes from start on: start is off and the bytes are at most n where the
-// registry sends ranges; where it does not, start is 0 and the body is the blob
-// to its end. Fewer bytes than asked for are no error of the body if the
+// registry sends ranges; where it does not, start is 0, the body is the blob
+// to its end, and has a method Whole that says so. Fewer bytes than asked for are no error of the body if the
 // registry said so. The bytes are not verified. The caller closes the body.
 //
 // A registry that ignored one range is asked for the next all the same: some do
@@ -116,9 +116,9 @@ func rangeOf(resp *http.Response, op, ref string, off, n int64) (io.ReadCloser, 
 	case http.StatusOK:
 		length := resp.ContentLength
 		if length < 0 {
-			return resp.Body, 0, nil
+			return wholeBody{resp.Body}, 0, nil
 		}
-		return &boundedBody{resp.Body, length}, 0, nil
+		return wholeBody{&boundedBody{resp.Body, length}}, 0, nil
 	default:
 		err := answerError(op, ref, resp)
 		closeBody(resp)
@@ -167,6 +167,12 @@ func number(s string) (int64, bool) {
 	n, err := strconv.ParseUint(s, 10, 63)
 	return int64(n), err == nil && n < math.MaxInt64
 }
+
+// wholeBody is that of a blob to its end, whatever was asked for.
+type wholeBody struct{ io.ReadCloser }
+
+// Whole tells it from a range that begins where the blob does.
+func (wholeBody) Whole() bool { return true }
 
 // boundedBody ends after the bytes that were promised, and is an unexpected end
 // where they do not all come.
