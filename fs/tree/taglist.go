@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"slices"
 	"sync"
 	"time"
 )
@@ -25,13 +26,19 @@ type tagList struct {
 	counted  int           // how many of its names were counted
 	unwanted chan struct{} // closed when it is neither kept nor read
 
-	mu    sync.Mutex
-	names []string        // guarded by mu; grows only
-	index map[string]bool // guarded by mu; the same names
-	ended bool            // guarded by mu
-	err   error           // guarded by mu; why it ended early
-	endAt time.Time       // guarded by mu; when it ended
-	grown chan struct{}   // guarded by mu; closed when names or ended change; nil while nobody waits
+	mu      sync.Mutex
+	before  *tagList        // guarded by mu; the last one that came to its end, until this one does; nil is none
+	instead *tagList        // guarded by mu; what answers where the registry fails or is late; nil is nothing
+	names   []string        // guarded by mu; grows only
+	index   map[string]bool // guarded by mu; the same names
+	ended   bool            // guarded by mu
+	err     error           // guarded by mu; why it ended early
+	endAt   time.Time       // guarded by mu; when it ended
+	grown   chan struct{}   // guarded by mu; closed when names or ended change; nil while nobody waits
+}
+
+func newTagList() *tagList {
+	return &tagList{index: map[string]bool{}, unwanted: make(chan struct{})}
 }
 
 // tagNames yields the repository's tags, from the list that is under way or
@@ -48,8 +55,15 @@ func (r *repository) tagNames(ctx context.Context) iter.Seq2[string, error] {
 			return
 		}
 		defer r.tree.lists.leave(list)
+		late := time.NewTimer(r.tree.staleWait)
+		defer late.Stop()
 		for next := 0; ; {
 			names, grown, err := list.after(next)
+			if err != nil || next == 0 && len(names) == 0 && grown != nil {
+				if rest, ok := list.rest(next + len(names)); ok {
+					names, grown, err = slices.Concat(names, rest), nil, nil
+				}
+			}
 			for _, name := range names {
 				if !yield(name, nil) {
 					return
@@ -65,6 +79,10 @@ func (r *repository) tagNames(ctx context.Context) iter.Seq2[string, error] {
 			}
 			select {
 			case <-grown:
+			case <-late.C:
+				if next == 0 { // the list goes on, for those who come later
+					r.fallBack(list, errTooSlow)
+				}
 			case <-ctx.Done():
 				yield("", context.Cause(ctx))
 				return
@@ -118,15 +136,17 @@ func (r *repository) fill(ctx context.Context, list *tagList) {
 				return fmt.Errorf("tags of %s: %w", r.name(), err)
 			}
 			if isNew {
-				r.tree.lists.grew(list)
+				r.tree.lists.grew(list, 1)
 			}
 		}
 		return nil
 	}()
 	if err == nil {
 		r.reportLocal("tags", r.local.Put())
+	} else {
+		r.fallBack(list, err)
 	}
-	list.end(err, r.tree.now())
+	r.tree.lists.grew(list, -list.end(err, r.tree.now()))
 }
 
 var errTooManyTags = errors.New("more than a million tags")
@@ -147,11 +167,18 @@ func (l *tagList) add(tag string) (isNew bool, err error) {
 	return true, nil
 }
 
-func (l *tagList) end(err error, now time.Time) {
+// end takes note that no more names come. Of a list that is whole nobody needs what
+// there was before: that many names are dropped.
+func (l *tagList) end(err error, now time.Time) (dropped int) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.ended, l.err, l.endAt = true, err, now
+	if err == nil {
+		dropped = len(l.before.all()) + len(l.instead.all())
+		l.before, l.instead = nil, nil
+	}
 	l.wake()
+	return dropped
 }
 
 // wake tells the readers that wait. l.mu is held.
@@ -187,6 +214,8 @@ func (l *tagList) good(now time.Time, ttl time.Duration) bool {
 	switch {
 	case !l.ended:
 		return true
+	case l.err != nil && l.instead != nil:
+		return within(l.endAt, now, staleFor)
 	case l.err != nil:
 		return within(l.endAt, now, failedFor)
 	default:
@@ -199,8 +228,16 @@ func (l *tagList) good(now time.Time, ttl time.Duration) bool {
 func (l *tagList) has(tag string, now time.Time, ttl time.Duration) (until time.Time, ok bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if !l.ended {
-		return now.Add(ttl), l.index[tag]
+	switch {
+	case l.index[tag] && !l.ended:
+		return now.Add(ttl), true
+	case l.index[tag]:
+		return l.endAt.Add(ttl), within(l.endAt, now, ttl)
+	case l.instead == nil || !l.instead.index[tag]:
+		return time.Time{}, false
+	case !l.ended:
+		return now.Add(staleFor), true
+	default:
+		return l.endAt.Add(staleFor), within(l.endAt, now, staleFor)
 	}
-	return l.endAt.Add(ttl), l.index[tag] && within(l.endAt, now, ttl)
 }

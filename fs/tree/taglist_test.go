@@ -309,11 +309,11 @@ func TestListsAreBounded(t *testing.T) {
 	}
 	old, _ := l.use("old", bad)
 	for range maxTags {
-		l.grew(old)
+		l.grew(old, 1)
 	}
 	young, _ := l.use("young", bad)
 	for range maxTags {
-		l.grew(young)
+		l.grew(young, 1)
 	}
 	if _, ok := l.get("old"); !ok || l.names != limit {
 		t.Fatalf("%d names, want %d", l.names, limit)
@@ -322,14 +322,14 @@ func TestListsAreBounded(t *testing.T) {
 	if ended(old) {
 		t.Error("a list that is kept has ended")
 	}
-	l.grew(young)
+	l.grew(young, 1)
 	if _, ok := l.get("young"); ok {
 		t.Error("the list used longest ago is still there")
 	}
 	if l.names != maxTags {
 		t.Errorf("%d names, want %d", l.names, maxTags)
 	}
-	l.grew(young)
+	l.grew(young, 1)
 	if l.names != maxTags {
 		t.Error("a list that was dropped is counted")
 	}

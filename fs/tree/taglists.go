@@ -44,16 +44,19 @@ func newLists(limit int) *lists {
 func (l *lists) use(repository string, good func(*tagList) bool) (list *tagList, isNew bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	next := newTagList()
 	if list, ok := l.kept.Get(repository); ok {
 		if good(list) {
 			list.readers++
 			return list, false
 		}
+		next.before = list.whole()
 		l.kept.Remove(repository) // calls the function above, so that names stays right
 	}
-	list = &tagList{index: map[string]bool{}, kept: true, readers: 1, unwanted: make(chan struct{})}
-	l.kept.Add(repository, list)
-	return list, true
+	next.kept, next.readers = true, 1
+	l.kept.Add(repository, next)
+	l.count(next, len(next.before.all()))
+	return next, true
 }
 
 // leave takes a reader off a list.
@@ -91,17 +94,22 @@ func (l *lists) forget(s scope) {
 	}
 }
 
-// grew takes note of one more name in a list, and drops those used longest ago
-// where there are too many. Of a list that was dropped it is its readers' who
+// grew takes note of n more names in a list, and drops those lists used longest
+// ago where there are too many. Of a list that was dropped it is its readers' who
 // hold its names.
-func (l *lists) grew(list *tagList) {
+func (l *lists) grew(list *tagList, n int) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	l.count(list, n)
+}
+
+// count does that; l.mu is held.
+func (l *lists) count(list *tagList, n int) {
 	if !list.kept {
 		return
 	}
-	list.counted++
-	l.names++
+	list.counted += n
+	l.names += n
 	for l.names > l.limit && l.kept.Len() > 1 {
 		l.kept.RemoveOldest()
 	}

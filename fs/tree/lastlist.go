@@ -1,0 +1,104 @@
+package tree
+
+import (
+	"errors"
+	"fmt"
+)
+
+// fallBack has a list that failed with err, or is late, answered by the tags that
+// are known, if there are any: those that the registry listed last, and those that
+// have been looked up, as far as each was confirmed lately enough. The reason is
+// reported, since whoever lists the directory gets no error.
+func (r *repository) fallBack(list *tagList, err error) {
+	if isAnswer(err) || errors.Is(err, errClosed) || errors.Is(err, errUnwanted) {
+		return
+	}
+	last := r.lastNames(list)
+	if len(last.names) == 0 || !list.setInstead(last) {
+		return
+	}
+	r.tree.lists.grew(list, len(last.names))
+	r.tree.opts.Report(r.name()+"/tags", fmt.Errorf("%d tags are listed that are known, there may be others: %w", len(last.names), err))
+}
+
+// lastNames are the tags that are known without the registry. What a tag of the
+// store means is looked at, so that no name is listed that then cannot be used.
+func (r *repository) lastNames(list *tagList) *tagList {
+	last, now := newTagList(), r.tree.now()
+	if r.tree.opts.StaleIfError == 0 {
+		return last
+	}
+	if before := list.whole(); before != nil && within(before.endAt, now, r.tree.opts.StaleIfError) {
+		for _, tag := range before.names { // it ended, and changes no more
+			_, _ = last.add(tag) // they were no more than a list may have
+		}
+	}
+	tags, err := r.local.Tags()
+	if err != nil {
+		r.reportLocal("tags", err)
+	}
+	for _, tag := range tags {
+		if last.index[tag] {
+			continue
+		}
+		record, ok := r.record(tag)
+		if !ok {
+			continue
+		}
+		if _, ok := r.servable(record, now); !ok {
+			continue
+		}
+		if _, err := last.add(tag); err != nil {
+			break
+		}
+	}
+	return last
+}
+
+// setInstead has the list answered by another one, which changes no more. It says
+// false where something else came first: another reader who waited for too long, or
+// the end of the list.
+func (l *tagList) setInstead(other *tagList) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.ended || l.instead != nil {
+		return false
+	}
+	l.instead = other
+	return true
+}
+
+// rest returns what answers in place of names that do not come, to a reader who
+// has had the first n of the list; ok is false where nothing does.
+func (l *tagList) rest(n int) (names []string, ok bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.instead == nil || n == 0 {
+		return l.instead.all(), l.instead != nil
+	}
+	for _, name := range l.instead.names {
+		if !l.index[name] {
+			names = append(names, name)
+		}
+	}
+	return names, true
+}
+
+// all are the names of a list that changes no more; nil has none.
+func (l *tagList) all() []string {
+	if l == nil {
+		return nil
+	}
+	return l.names
+}
+
+// whole is the last list of the repository that came to its end: this one, or the
+// one before the failure; nil where there is none.
+func (l *tagList) whole() *tagList {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.ended && l.err == nil {
+		return l
+	}
+	return l.before
+}
