@@ -428,7 +428,7 @@ func tmpfs(t *testing.T, size string) string {
 		t.Fatal(err)
 	}
 	if out, err := exec.CommandContext(t.Context(), "mount", "-t", "tmpfs", "-o", "size="+size, "tmpfs", dir).CombinedOutput(); err != nil {
-		t.Skipf("%v: %s", err, out)
+		t.Fatalf("mount a tmpfs: %v: %s", err, out) // a skip would hide what it is for
 	}
 	t.Cleanup(func() {
 		if out, err := exec.CommandContext(context.WithoutCancel(t.Context()), "umount", dir).CombinedOutput(); err != nil {

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/ocidistfs/ocidistfs/internal/distributiontest"
+	"github.com/ocidistfs/ocidistfs/internal/gate"
 	"github.com/ocidistfs/ocidistfs/internal/remains"
 	"github.com/ocidistfs/ocidistfs/registry/registrytest"
 )
@@ -25,12 +26,11 @@ var measured table
 
 // TestBench has a subtest for each comparison.
 func TestBench(t *testing.T) {
+	gate.Suite(t, enabledVariable)
 	o, err := parseOptions(os.Getenv)
 	switch {
 	case err != nil:
 		t.Fatal(err)
-	case !o.enabled:
-		t.Skipf("%s is not set; make bench sets it", enabledVariable)
 	case runtime.GOOS != "linux":
 		t.Skip("it reads /proc")
 	}

@@ -18,16 +18,16 @@ const (
 
 // options are what the variables say.
 type options struct {
-	enabled, smoke bool
-	rounds         int
-	rows           *regexp.Regexp
-	size           int64 // of the image, in bytes
-	update         bool
+	smoke  bool
+	rounds int
+	rows   *regexp.Regexp
+	size   int64 // of the image, in bytes
+	update bool
 }
 
 // parseOptions reads the variables.
 func parseOptions(getenv func(string) string) (options, error) {
-	o := options{enabled: getenv(enabledVariable) != "", smoke: getenv(enabledVariable) == "smoke", update: getenv(updateVariable) != ""}
+	o := options{smoke: getenv(enabledVariable) == "smoke", update: getenv(updateVariable) != ""}
 	rounds, megabytes := 5, 1000
 	if o.smoke {
 		rounds, megabytes = 1, 32
@@ -61,16 +61,16 @@ func positive(getenv func(string) string, name string, byDefault int) (int, erro
 
 func TestParseOptions(t *testing.T) {
 	for _, c := range []struct {
-		name                    string
-		set                     map[string]string
-		enabled, smoke, refused bool
-		rounds                  int
-		size                    int64
+		name           string
+		set            map[string]string
+		smoke, refused bool
+		rounds         int
+		size           int64
 	}{
 		{name: "nothing", rounds: 5, size: 1e9},
-		{name: "all", set: map[string]string{enabledVariable: "1"}, enabled: true, rounds: 5, size: 1e9},
-		{name: "smoke", set: map[string]string{enabledVariable: "smoke"}, enabled: true, smoke: true, rounds: 1, size: 32e6},
-		{name: "numbers", set: map[string]string{enabledVariable: "smoke", roundsVariable: "3", sizeVariable: "256"}, enabled: true, smoke: true, rounds: 3, size: 256e6},
+		{name: "all", set: map[string]string{enabledVariable: "1"}, rounds: 5, size: 1e9},
+		{name: "smoke", set: map[string]string{enabledVariable: "smoke"}, smoke: true, rounds: 1, size: 32e6},
+		{name: "numbers", set: map[string]string{enabledVariable: "smoke", roundsVariable: "3", sizeVariable: "256"}, smoke: true, rounds: 3, size: 256e6},
 		{name: "no rounds", set: map[string]string{roundsVariable: "0"}, refused: true},
 		{name: "no size", set: map[string]string{sizeVariable: "1GB"}, refused: true},
 		{name: "no expression", set: map[string]string{rowsVariable: "("}, refused: true},
@@ -80,7 +80,7 @@ func TestParseOptions(t *testing.T) {
 			if refused := err != nil; refused != c.refused {
 				t.Fatalf("error %v, want one: %v", err, c.refused)
 			}
-			if !c.refused && (o.enabled != c.enabled || o.smoke != c.smoke || o.rounds != c.rounds || o.size != c.size) {
+			if !c.refused && (o.smoke != c.smoke || o.rounds != c.rounds || o.size != c.size) {
 				t.Errorf("got %+v", o)
 			}
 		})

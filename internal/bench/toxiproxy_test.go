@@ -9,21 +9,20 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
-	"os"
 	"strconv"
 	"sync"
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/ocidistfs/ocidistfs/internal/gate"
 )
 
 // TestShaper holds the shaper to toxiproxy: one small request and one large one
 // take as long through either, within a tenth. What many connections carry
 // through each, and what that takes of the processors, is logged.
 func TestShaper(t *testing.T) {
-	if os.Getenv(enabledVariable) == "" {
-		t.Skipf("%s is not set; make bench sets it", enabledVariable)
-	}
+	gate.Suite(t, enabledVariable)
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		n, _ := strconv.Atoi(r.URL.Path[1:]) // 0 is nothing
 		w.Header().Set("Content-Length", strconv.Itoa(n))

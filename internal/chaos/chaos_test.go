@@ -10,10 +10,10 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"runtime"
 	"testing"
 	"time"
 
+	"github.com/ocidistfs/ocidistfs/internal/gate"
 	"github.com/ocidistfs/ocidistfs/internal/remains"
 )
 
@@ -67,36 +67,14 @@ func withProgram(m *testing.M) int {
 	return m.Run()
 }
 
-// gate skips a test where the suite was not asked for, or cannot be.
-func gate(t *testing.T) {
-	t.Helper()
-	switch {
-	case os.Getenv(enabled) == "":
-		t.Skipf("%s is not set; make chaos sets it", enabled)
-	case runtime.GOOS != "linux" || os.Geteuid() != 0:
-		missing(t, "the suite mounts, and that takes Linux and root")
-	}
-	if _, err := os.Stat("/dev/fuse"); err != nil {
-		missing(t, "file systems cannot be mounted: no /dev/fuse")
-	}
-}
-
-// missing ends a test that lacks something: CI has to have everything.
-func missing(t *testing.T, format string, args ...any) {
-	t.Helper()
-	if os.Getenv("CI") == "true" {
-		t.Fatalf(format, args...)
-	}
-	t.Skipf(format, args...)
-}
-
 // A bench is where a test works: everything that it makes is below one directory,
 // and nothing of it is left in the end.
 type bench struct{ dir string }
 
 func newBench(t *testing.T) *bench {
 	t.Helper()
-	gate(t)
+	gate.Suite(t, enabled)
+	gate.Mounts(t)
 	dir, err := os.MkdirTemp("", "chaos-")
 	if err != nil {
 		t.Fatal(err)

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/ocidistfs/ocidistfs/internal/gate"
 	"github.com/ocidistfs/ocidistfs/registry"
 	"github.com/ocidistfs/ocidistfs/registry/registrytest"
 )
@@ -58,7 +59,7 @@ func TestProbes(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			if strings.HasPrefix(c.name, "git") {
 				if _, err := exec.LookPath("git"); err != nil {
-					missing(t, "there is no git")
+					gate.Missing(t, "there is no git")
 				}
 			}
 			cache := b.home(t, "cache")

@@ -7,6 +7,8 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+
+	"github.com/ocidistfs/ocidistfs/internal/gate"
 )
 
 // loadersModule pins Go programs, beside this package.
@@ -22,7 +24,7 @@ func goTool(t *testing.T, name string) string {
 	c.Stderr = &said
 	path, err := c.Output()
 	if err != nil {
-		missing(t, "%s cannot be built: %v\n%s", name, err, &said)
+		gate.Missing(t, "%s cannot be built: %v\n%s", name, err, &said)
 	}
 	return strings.TrimSpace(string(path))
 }

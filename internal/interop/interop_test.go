@@ -6,8 +6,9 @@ package interop
 import (
 	"fmt"
 	"os"
-	"runtime"
 	"testing"
+
+	"github.com/ocidistfs/ocidistfs/internal/gate"
 )
 
 const (
@@ -31,14 +32,8 @@ func TestMain(m *testing.M) {
 
 // TestInterop has a subtest for each loader, with one for each image in it.
 func TestInterop(t *testing.T) {
-	switch {
-	case os.Getenv(enabled) == "":
-		t.Skipf("%s is not set; make interop sets it", enabled)
-	case !exists("/dev/fuse"):
-		missing(t, "file systems cannot be mounted: no /dev/fuse")
-	case runtime.GOOS != "linux" || os.Geteuid() != 0:
-		missing(t, "loaders start containers, and that takes Linux and root")
-	}
+	gate.Suite(t, enabled)
+	gate.Mounts(t)
 	b := newBench(t)
 	for _, c := range b.images {
 		measured.columns = append(measured.columns, c.name)
@@ -51,7 +46,7 @@ func TestInterop(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, line := range measured.lacking(string(page)) {
-		if inCI() {
+		if gate.CI() {
 			t.Errorf("%s does not have %s", pagePath, line)
 		} else {
 			t.Logf("%s does not have %s", pagePath, line)
@@ -67,20 +62,4 @@ func loaders() []loader {
 		skopeoDocker(), skopeoOCI(), cranePush(), craneValidate(), regctl(), umoci(),
 		gnuTar(), busyboxTar(), bsdtar(), pythonTar(),
 	}
-}
-
-func exists(path string) bool {
-	_, err := os.Stat(path)
-	return err == nil
-}
-
-func inCI() bool { return os.Getenv("CI") == "true" }
-
-// missing ends a test that lacks something: CI has to have everything.
-func missing(t *testing.T, format string, args ...any) {
-	t.Helper()
-	if inCI() {
-		t.Fatalf(format, args...)
-	}
-	t.Skipf(format, args...)
 }

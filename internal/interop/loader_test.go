@@ -5,6 +5,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/ocidistfs/ocidistfs/internal/gate"
 )
 
 // reserve is what is left of the time when no more is loaded: when it is over,
@@ -70,7 +72,7 @@ func (l *loader) states(im *image) kept {
 func (l *loader) test(t *testing.T, b *bench) {
 	for _, program := range l.programs {
 		if _, err := exec.LookPath(program); err != nil {
-			missing(t, "%s is not installed", program)
+			gate.Missing(t, "%s is not installed", program)
 		}
 	}
 	version, load := l.start(t, b)

@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/ocidistfs/ocidistfs/internal/distributiontest"
+	"github.com/ocidistfs/ocidistfs/internal/gate"
 	"github.com/ocidistfs/ocidistfs/internal/remains"
 )
 
@@ -26,7 +27,8 @@ const debianPath = "/usr/sbin:/usr/bin:/sbin:/bin:"
 
 func newBench(t *testing.T) *bench {
 	t.Helper()
-	gate(t)
+	gate.Suite(t, enabled)
+	gate.Mounts(t)
 	t.Setenv("PATH", debianPath+os.Getenv("PATH"))
 	dir, err := os.MkdirTemp("", "manners-")
 	if err != nil {
@@ -54,9 +56,9 @@ func (b *bench) need(t *testing.T, s setting) {
 	t.Helper()
 	switch {
 	case s.kind == distribution2 && b.debian == "":
-		missing(t, "there is no docker-registry")
+		gate.Missing(t, "there is no docker-registry")
 	case s.front.nginx && b.nginx == "":
-		missing(t, "there is no nginx")
+		gate.Missing(t, "there is no nginx")
 	}
 }
 

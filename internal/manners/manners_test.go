@@ -4,8 +4,6 @@
 package manners
 
 import (
-	"os"
-	"runtime"
 	"testing"
 
 	"github.com/ocidistfs/ocidistfs/internal/distributiontest"
@@ -67,27 +65,4 @@ func TestManners(t *testing.T) {
 	t.Run("helpers", func(t *testing.T) { t.Parallel(); noHelp(t, b) })
 	t.Run("untrusted", func(t *testing.T) { t.Parallel(); untrusted(t, b) })
 	t.Run("links elsewhere", func(t *testing.T) { t.Parallel(); linksElsewhere(t, b) })
-}
-
-// gate skips a test where the suite was not asked for, or cannot be.
-func gate(t *testing.T) {
-	t.Helper()
-	switch {
-	case os.Getenv(enabled) == "":
-		t.Skipf("%s is not set; make manners sets it", enabled)
-	case runtime.GOOS != "linux" || os.Geteuid() != 0:
-		missing(t, "the suite mounts, and that takes Linux and root")
-	}
-	if _, err := os.Stat("/dev/fuse"); err != nil {
-		missing(t, "file systems cannot be mounted: no /dev/fuse")
-	}
-}
-
-// missing ends a test that lacks something: CI has to have everything.
-func missing(t *testing.T, format string, args ...any) {
-	t.Helper()
-	if os.Getenv("CI") == "true" {
-		t.Fatalf(format, args...)
-	}
-	t.Skipf(format, args...)
 }
