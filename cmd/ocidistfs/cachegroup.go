@@ -1,14 +1,14 @@
 package main
 
 import (
+	"context"
+	"errors"
 	"fmt"
-	"strconv"
+	"io"
 	"strings"
 	"time"
 
 	"github.com/alecthomas/kingpin/v2"
-
-	"github.com/ocidistfs/ocidistfs/cache"
 )
 
 // cacheGroup is the command that those for the cache directory belong to.
@@ -19,75 +19,39 @@ func cacheGroup(app *kingpin.Application) *kingpin.CmdClause {
 	return app.Command("cache", "Look at the cache directory, check it, and remove what is in it. Mounts may go on meanwhile.")
 }
 
-// cacheLimits are how large the cache directory may be. Its fields go to the process
-// in the background as JSON.
-type cacheLimits struct {
-	Size    byteSize // 0 is no limit
-	MinFree freeSize
+// A cacheAnswer is what such a command has found or done: for programs as JSON, and
+// as a text.
+type cacheAnswer interface {
+	write(w *strings.Builder, now time.Time)
 }
 
-func (l *cacheLimits) flags(cmd *kingpin.CmdClause) {
-	cmd.Flag("cache-size", "How much the cache may keep; what was used longest ago goes first. 0 is no limit.").Default("10GiB").SetValue(&l.Size)
-	cmd.Flag("cache-min-free", "How much the cache leaves free on its disk; auto is 1GiB, or 5 % of a small one.").Default("auto").SetValue(&l.MinFree)
-}
-
-// options are those of a store, besides others.
-func (l *cacheLimits) options(o cache.Options) cache.Options {
-	o.MaxBytes, o.MinFree = int64(l.Size), int64(l.MinFree)
-	return o
-}
-
-// freeSize is the value of a flag that is a number of bytes, or auto.
-type freeSize int64
-
-func (s *freeSize) Set(text string) error {
-	if text == "auto" {
-		*s = cache.AutoFree
-		return nil
+// addCacheCommand adds a command for the cache directory: with flags for that and for
+// how it answers, besides which it may get others. run may have both an answer and
+// an error, or nil and an error.
+func addCacheCommand(app *kingpin.Application, name, help, examples string, run func(ctx context.Context, dir string) (cacheAnswer, error)) (*kingpin.CmdClause, command) {
+	var dir string
+	var asJSON bool
+	cmd := cacheGroup(app).Command(name, help).HelpLong(examples)
+	cacheFlag(cmd, &dir)
+	cmd.Flag("json", "For programs: an object.").BoolVar(&asJSON)
+	return cmd, func(ctx context.Context, s streams) error {
+		dir, err := cacheDir(dir)
+		if err != nil {
+			return err
+		}
+		answer, err := run(ctx, dir)
+		if err != nil {
+			err = fmt.Errorf("cache %s %s: %w", name, dir, err)
+		}
+		switch {
+		case answer == nil:
+			return err
+		case asJSON:
+			return errors.Join(writeJSON(s.out, answer), err)
+		}
+		var text strings.Builder
+		answer.write(&text, time.Now())
+		_, failed := io.WriteString(s.out, text.String())
+		return errors.Join(failed, err)
 	}
-	var n byteSize
-	if err := n.Set(text); err != nil {
-		return fmt.Errorf("%w, nor auto", err)
-	}
-	*s = freeSize(n)
-	return nil
 }
-
-func (s *freeSize) String() string {
-	if *s == cache.AutoFree {
-		return "auto"
-	}
-	n := byteSize(*s)
-	return n.String()
-}
-
-// optionalSize is the value of a flag that is a number of bytes, where 0 is not the
-// same as none.
-type optionalSize struct {
-	byteSize
-	given bool
-}
-
-func (s *optionalSize) Set(text string) error {
-	s.given = true
-	return s.byteSize.Set(text)
-}
-
-// age is the value of a flag that is a time, in which days are 24 hours.
-type age time.Duration
-
-func (a *age) Set(text string) error {
-	d, err := time.ParseDuration(text)
-	if days, ok := strings.CutSuffix(text, "d"); ok {
-		var n float64
-		n, err = strconv.ParseFloat(days, 64)
-		d = time.Duration(n * float64(24*time.Hour))
-	}
-	if err != nil || d <= 0 {
-		return fmt.Errorf("%q is not a time, as in 36h or 30d", text)
-	}
-	*a = age(d)
-	return nil
-}
-
-func (a *age) String() string { return time.Duration(*a).String() }

@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"fmt"
-	"io"
 	"strings"
 	"time"
 
@@ -24,31 +23,17 @@ type cacheReport struct {
 }
 
 func addCacheInfo(app *kingpin.Application) (string, command) {
-	var dir string
 	var limits cacheLimits
-	var asJSON bool
-	cmd := cacheGroup(app).Command("info", "Show what the cache has, how old it is, and how large it may be.").HelpLong(cacheInfoExamples)
-	cacheFlag(cmd, &dir)
+	cmd, run := addCacheCommand(app, "info", "Show what the cache has, how old it is, and how large it may be.", cacheInfoExamples,
+		func(_ context.Context, dir string) (cacheAnswer, error) {
+			info, err := cache.InfoOf(dir, int64(limits.MinFree))
+			if err != nil {
+				return nil, err
+			}
+			return cacheReport{info, int64(limits.Size)}, nil
+		})
 	limits.flags(cmd)
-	cmd.Flag("json", "For programs: an object.").BoolVar(&asJSON)
-	return cmd.FullCommand(), func(_ context.Context, s streams) error {
-		dir, err := cacheDir(dir)
-		if err != nil {
-			return err
-		}
-		info, err := cache.InfoOf(dir, int64(limits.MinFree))
-		if err != nil {
-			return fmt.Errorf("cache info %s: %w", dir, err)
-		}
-		r := cacheReport{info, int64(limits.Size)}
-		if asJSON {
-			return writeJSON(s.out, r)
-		}
-		var text strings.Builder
-		r.write(&text, time.Now())
-		_, err = io.WriteString(s.out, text.String())
-		return err
-	}
+	return cmd.FullCommand(), run
 }
 
 func (r cacheReport) write(w *strings.Builder, now time.Time) {

@@ -2,8 +2,8 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
+	"strconv"
 	"strings"
 	"time"
 
@@ -18,81 +18,54 @@ ocidistfs cache prune --max-size 1GiB
 `
 
 func addCachePrune(app *kingpin.Application) (string, command) {
-	var dir string
 	var most optionalSize
 	var unused age
-	var asJSON bool
-	cmd := cacheGroup(app).Command("prune", "Remove blobs from the cache that were not used for long.").HelpLong(cachePruneExamples)
-	cacheFlag(cmd, &dir)
+	cmd, run := addCacheCommand(app, "prune", "Remove blobs from the cache that were not used for long.", cachePruneExamples,
+		func(ctx context.Context, dir string) (cacheAnswer, error) {
+			p := cache.Pruning{Limited: most.given, MaxBytes: int64(most.byteSize)}
+			if unused > 0 {
+				p.UnusedSince = time.Now().Add(-time.Duration(unused))
+			}
+			r, err := cache.Prune(ctx, dir, p)
+			return removal{r}, err
+		})
 	cmd.Flag("max-size", "How much may stay; what was used longest ago goes first.").PlaceHolder("SIZE").SetValue(&most)
 	cmd.Flag("older-than", "Remove what was not used for this long, as in 36h or 30d.").PlaceHolder("DURATION").SetValue(&unused)
-	cmd.Flag("json", "For programs: an object.").BoolVar(&asJSON)
 	return cmd.FullCommand(), func(ctx context.Context, s streams) error {
 		if !most.given && unused == 0 {
 			return usagef("nothing says what is to go: --max-size or --older-than")
 		}
-		dir, err := cacheDir(dir)
-		if err != nil {
-			return err
-		}
-		p := cache.Pruning{Limited: most.given, MaxBytes: int64(most.byteSize)}
-		if unused > 0 {
-			p.UnusedSince = time.Now().Add(-time.Duration(unused))
-		}
-		r, err := cache.Prune(ctx, dir, p)
-		if err != nil {
-			err = fmt.Errorf("cache prune %s: %w", dir, err)
-		}
-		return errors.Join(writeRemoval(s, r, asJSON), err)
+		return run(ctx, s)
 	}
 }
 
-const cacheClearExamples = `ocidistfs cache clear
-`
-
-func addCacheClear(app *kingpin.Application) (string, command) {
-	var dir string
-	var asJSON bool
-	cmd := cacheGroup(app).Command("clear", "Remove everything from the cache that is not in use.").HelpLong(cacheClearExamples)
-	cacheFlag(cmd, &dir)
-	cmd.Flag("json", "For programs: an object.").BoolVar(&asJSON)
-	return cmd.FullCommand(), func(ctx context.Context, s streams) error {
-		dir, err := cacheDir(dir)
-		if err != nil {
-			return err
-		}
-		r, err := cache.Clear(ctx, dir)
-		if err != nil {
-			err = fmt.Errorf("cache clear %s: %w", dir, err)
-		}
-		return errors.Join(writeRemoval(s, r, asJSON), err)
-	}
+// optionalSize is the value of a flag that is a number of bytes, where 0 is not the
+// same as none.
+type optionalSize struct {
+	byteSize
+	given bool
 }
 
-// writeRemoval says what was removed, and what was not.
-func writeRemoval(s streams, r cache.Removal, asJSON bool) error {
-	if asJSON {
-		return writeJSON(s.out, r)
-	}
-	now := time.Now()
-	var text strings.Builder
-	line := func(b cache.RemovedBlob, what string) {
-		kind := ""
-		if b.Partial {
-			kind = "partial, "
-		}
-		fmt.Fprintf(&text, "%s: %s%s, used %s ago: %s\n", b.Digest, kind, size(b.Bytes), roughly(now.Sub(b.Used)), what)
-	}
-	for _, b := range r.Removed {
-		line(b, "removed")
-	}
-	for _, b := range r.InUse {
-		line(b, "stays, it is in use")
-	}
-	if r.Repositories > 0 {
-		fmt.Fprintf(&text, "what was known of %s: removed\n", plural(r.Repositories, "repository", "repositories"))
-	}
-	fmt.Fprintf(&text, "%s removed, %s freed; %s left\n", count(len(r.Removed), "blob"), size(r.Freed), size(r.Left))
-	_, err := fmt.Fprint(s.out, text.String())
-	return err
+func (s *optionalSize) Set(text string) error {
+	s.given = true
+	return s.byteSize.Set(text)
 }
+
+// age is the value of a flag that is a time, in which days are 24 hours.
+type age time.Duration
+
+func (a *age) Set(text string) error {
+	d, err := time.ParseDuration(text)
+	if days, ok := strings.CutSuffix(text, "d"); ok {
+		var n float64
+		n, err = strconv.ParseFloat(days, 64)
+		d = time.Duration(n * float64(24*time.Hour))
+	}
+	if err != nil || d <= 0 {
+		return fmt.Errorf("%q is not a time, as in 36h or 30d", text)
+	}
+	*a = age(d)
+	return nil
+}
+
+func (a *age) String() string { return time.Duration(*a).String() }

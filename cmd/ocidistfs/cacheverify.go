@@ -2,8 +2,9 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
+	"strings"
+	"time"
 
 	"github.com/alecthomas/kingpin/v2"
 
@@ -16,45 +17,34 @@ ocidistfs cache verify --json | jq '.damaged[].digest'
 `
 
 func addCacheVerify(app *kingpin.Application) (string, command) {
-	var dir string
-	var asJSON bool
-	cmd := cacheGroup(app).Command("verify", "Read all of the cache and remove what is damaged. Whoever needs it fetches it again.").HelpLong(cacheVerifyExamples)
-	cacheFlag(cmd, &dir)
-	cmd.Flag("json", "For programs: an object.").BoolVar(&asJSON)
-	return cmd.FullCommand(), func(ctx context.Context, s streams) error {
-		dir, err := cacheDir(dir)
-		if err != nil {
-			return err
-		}
-		v, failed := cache.Verify(ctx, dir)
-		if failed == nil && len(v.Damaged) > 0 {
-			failed = fmt.Errorf("%s damaged", plural(len(v.Damaged), "blob was", "blobs were"))
-		}
-		if failed != nil {
-			failed = fmt.Errorf("cache verify %s: %w", dir, failed)
-		}
-		if asJSON {
-			return errors.Join(writeJSON(s.out, v), failed)
-		}
-		for _, d := range v.Damaged {
-			what := "could not be removed"
-			if d.Removed {
-				what = "removed"
+	cmd, run := addCacheCommand(app, "verify", "Read all of the cache and remove what is damaged. Whoever needs it fetches it again.", cacheVerifyExamples,
+		func(ctx context.Context, dir string) (cacheAnswer, error) {
+			v, err := cache.Verify(ctx, dir)
+			if err == nil && len(v.Damaged) > 0 {
+				err = fmt.Errorf("%s damaged", plural(len(v.Damaged), "blob was", "blobs were"))
 			}
-			if _, err := fmt.Fprintf(s.out, "%s: %s: %s\n", d.Digest, d.Reason, what); err != nil {
-				return err
-			}
+			return verification{v}, err
+		})
+	return cmd.FullCommand(), run
+}
+
+// A verification says what was damaged, and how much was read.
+type verification struct{ cache.Verification }
+
+func (v verification) write(w *strings.Builder, _ time.Time) {
+	for _, d := range v.Damaged {
+		what := "could not be removed"
+		if d.Removed {
+			what = "removed"
 		}
-		for _, digest := range v.Mended {
-			if _, err := fmt.Fprintf(s.out, "%s: its sums were damaged: made anew\n", digest); err != nil {
-				return err
-			}
-		}
-		skipped := ""
-		if v.Skipped > 0 {
-			skipped = fmt.Sprintf("; %s being filled, and checked by who reads", plural(v.Skipped, "partial one is", "partial ones are"))
-		}
-		_, err = fmt.Fprintf(s.out, "%s and %s were read, %s%s\n", count(v.Blobs, "blob"), count(v.Partial, "partial one"), size(v.Bytes), skipped)
-		return errors.Join(err, failed)
+		fmt.Fprintf(w, "%s: %s: %s\n", d.Digest, d.Reason, what)
 	}
+	for _, digest := range v.Mended {
+		fmt.Fprintf(w, "%s: its sums were damaged: made anew\n", digest)
+	}
+	skipped := ""
+	if v.Skipped > 0 {
+		skipped = fmt.Sprintf("; %s being filled, and checked by who reads", plural(v.Skipped, "partial one is", "partial ones are"))
+	}
+	fmt.Fprintf(w, "%s and %s were read, %s%s\n", count(v.Blobs, "blob"), count(v.Partial, "partial one"), size(v.Bytes), skipped)
 }
