@@ -76,7 +76,7 @@ func startBash(t *testing.T, path, cacheDir string) *shell {
 	c.Dir = dir
 	c.Env = []string{
 		"PATH=" + filepath.Dir(program) + string(os.PathListSeparator) + os.Getenv("PATH"),
-		"HOME=" + dir, "TERM=dumb", "OCIDISTFS_CACHE_DIR=" + cacheDir, "HISTFILE=",
+		"HOME=" + dir, "TERM=dumb", "OCIDISTFS_CACHE_DIR=" + cacheDir, "HISTFILE=", raceVariable(),
 	}
 	c.Stdin, c.Stdout, c.Stderr = its, its, its
 	c.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Setctty: true}

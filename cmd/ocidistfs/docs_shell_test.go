@@ -87,7 +87,7 @@ func startDocsShell(t *testing.T, h *docsHub, inCheckout bool) *docsShell {
 	c := exec.CommandContext(ctx, "bash", "--noprofile", "--norc")
 	c.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNS | syscall.CLONE_NEWPID}
 	c.Env = append(h.environment(),
-		"HOME="+home, "PATH=/usr/local/bin:"+os.Getenv("PATH"), "LC_ALL=C", "COLUMNS=80",
+		"HOME="+home, "PATH=/usr/local/bin:"+os.Getenv("PATH"), "LC_ALL=C", "COLUMNS=80", raceVariable(),
 		// Who builds there builds with what this test was built with.
 		"GOCACHE="+caches[0], "GOMODCACHE="+caches[1], "GOFLAGS="+os.Getenv("GOFLAGS"), "GOPROXY=off",
 		// Git refuses to look at a checkout that belongs to others.

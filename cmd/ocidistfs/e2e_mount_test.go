@@ -30,7 +30,7 @@ func bash(t testing.TB, script string, env ...string) string {
 	defer cancel()
 	var out, said bytes.Buffer
 	c := exec.CommandContext(ctx, "bash", "-euo", "pipefail", "-c", prelude+script)
-	c.Env = append(os.Environ(), append([]string{"LC_ALL=C", "PATH=" + filepath.Dir(program) + ":" + os.Getenv("PATH")}, env...)...)
+	c.Env = append(os.Environ(), append([]string{raceVariable(), "LC_ALL=C", "PATH=" + filepath.Dir(program) + ":" + os.Getenv("PATH")}, env...)...)
 	c.Stdout, c.Stderr = &out, &said
 	if err := c.Run(); err != nil {
 		t.Fatalf("%v\n%s\n%s%s", err, script, &out, &said)

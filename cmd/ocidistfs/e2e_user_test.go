@@ -65,7 +65,7 @@ func (u *ordinaryUser) run(script string) (string, error) {
 	var out bytes.Buffer
 	c := exec.CommandContext(ctx, "bash", "-euo", "pipefail", "-c", prelude+script)
 	c.Dir = u.home
-	c.Env = []string{"HOME=" + u.home, "PATH=" + u.path, "LC_ALL=C"}
+	c.Env = []string{"HOME=" + u.home, "PATH=" + u.path, "LC_ALL=C", raceVariable()}
 	c.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: userID, Gid: userID}}
 	c.Stdout, c.Stderr = &out, &out
 	err := c.Run()

@@ -23,6 +23,7 @@ func runOnTerminal(ts *testscript.TestScript, neg bool, args []string) {
 	for _, name := range []string{"WORK", "HOME", "PATH", "TERM"} {
 		c.Env = append(c.Env, name+"="+ts.Getenv(name))
 	}
+	c.Env = append(c.Env, raceVariable())
 	c.Stdout, c.Stderr = ts.Stdout(), its
 	ts.Check(c.Start())
 	ts.Check(its.Close())

@@ -5,7 +5,10 @@ import (
 	"maps"
 	"os"
 	"os/exec"
+	"os/signal"
 	"path/filepath"
+	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/rogpeppe/go-internal/testscript"
@@ -36,7 +39,16 @@ func withProgram(m *testing.M) int {
 		fmt.Fprintln(os.Stderr, "build the program:", err)
 		return 1
 	}
-	return m.Run()
+	if signal.Ignored(syscall.SIGHUP) {
+		// As nohup leaves it, which programs would inherit that are to end by it.
+		signal.Notify(make(chan os.Signal, 1), syscall.SIGHUP)
+	}
+	code := m.Run()
+	if err := racesFound(); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	return code
 }
 
 // TestScripts runs the scripts in testdata, each in a directory and with a home
@@ -70,6 +82,8 @@ func scriptCommands() map[string]scriptCommand {
 func scriptSetup(env *testscript.Env) error {
 	env.Setenv("PATH", filepath.Dir(program)+string(os.PathListSeparator)+env.Getenv("PATH"))
 	env.Setenv("HOME", env.WorkDir)
+	name, value, _ := strings.Cut(raceVariable(), "=")
+	env.Setenv(name, value)
 	tb, ok := env.T().(testing.TB)
 	if !ok {
 		return fmt.Errorf("%T is no testing.TB", env.T())
