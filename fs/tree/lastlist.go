@@ -8,7 +8,8 @@ import (
 // fallBack has a list that failed with err, or is late, answered by the tags that
 // are known, if there are any: those that the registry listed last, and those that
 // have been looked up, as far as each was confirmed lately enough. The reason is
-// reported, since whoever lists the directory gets no error.
+// reported, since whoever lists the directory gets no error, and it is a line in the
+// log when it begins.
 func (r *repository) fallBack(list *tagList, err error) {
 	if isAnswer(err) || errors.Is(err, errClosed) || errors.Is(err, errUnwanted) {
 		return
@@ -16,6 +17,10 @@ func (r *repository) fallBack(list *tagList, err error) {
 	last := r.lastNames(list)
 	if len(last.names) == 0 || !list.setInstead(last) {
 		return
+	}
+	if !list.followsFailure {
+		r.tree.opts.Logger.Warn("the registry cannot list its tags; those are listed that are known",
+			"repository", r.name(), "tags", len(last.names), "error", err)
 	}
 	r.tree.lists.grew(list, len(last.names))
 	r.tree.opts.Report(r.name()+"/tags", fmt.Errorf("%d tags are listed that are known, there may be others: %w", len(last.names), err))
@@ -90,6 +95,13 @@ func (l *tagList) all() []string {
 		return nil
 	}
 	return l.names
+}
+
+// failed says whether the list had to be answered by another.
+func (l *tagList) failed() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.instead != nil
 }
 
 // whole is the last list of the repository that came to its end: this one, or the

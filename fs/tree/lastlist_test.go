@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"runtime"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -29,7 +30,7 @@ func TestListStale(t *testing.T) {
 		"not for you": {registrytest.Refuse(403, "DENIED", "no"), false},
 	} {
 		t.Run(name, func(t *testing.T) {
-			f, _ := staleFixture(t)
+			f, log := staleFixture(t)
 			f.push("a", "listed", 1)
 			f.push("a", "used", 2)
 			if _, err := f.list("a/tags"); err != nil {
@@ -54,6 +55,9 @@ func TestListStale(t *testing.T) {
 			if len(f.reports) != 1 {
 				t.Errorf("reported: %v, want the reason, once", f.reports)
 			}
+			if n := strings.Count(log.String(), "those are listed that are known"); n != 1 {
+				t.Errorf("%d lines in the log: %s", n, log)
+			}
 			// For a while nobody asks, and the names are directories.
 			n := f.server.Count()
 			f.pass(staleFor - time.Second)
@@ -66,8 +70,16 @@ func TestListStale(t *testing.T) {
 			if again := f.server.Count(); again != n {
 				t.Errorf("%d requests while the known tags answered", again-n)
 			}
-			// Then it is asked again, and the answer counts, what it lacks too.
+			// Then it is asked again, which is no news while it fails.
 			f.pass(time.Second)
+			if got, err := f.list("a/tags"); !slices.Equal(got, known) || err != nil {
+				t.Errorf("listed after that: %q, %v", got, err)
+			}
+			if n := strings.Count(log.String(), "those are listed that are known"); n != 1 {
+				t.Errorf("%d lines in the log: %s", n, log)
+			}
+			// And the answer counts, what it lacks too.
+			f.pass(staleFor)
 			f.server.Untag("a", "used")
 			f.server.Heal()
 			if got, err := f.list("a/tags"); !slices.Equal(got, []string{"listed", "pushed"}) || err != nil {

@@ -26,6 +26,8 @@ type tagList struct {
 	counted  int           // how many of its names were counted
 	unwanted chan struct{} // closed when it is neither kept nor read
 
+	followsFailure bool // set once by use: the one before it had to be answered by another
+
 	mu      sync.Mutex
 	before  *tagList        // guarded by mu; the last one that came to its end, until this one does; nil is none
 	instead *tagList        // guarded by mu; what answers where the registry fails or is late; nil is nothing
@@ -143,6 +145,9 @@ func (r *repository) fill(ctx context.Context, list *tagList) {
 	}()
 	if err == nil {
 		r.reportLocal("tags", r.local.Put())
+		if list.followsFailure {
+			r.tree.opts.Logger.Info("the registry lists its tags again", "repository", r.name())
+		}
 	} else {
 		r.fallBack(list, err)
 	}

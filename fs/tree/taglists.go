@@ -50,7 +50,7 @@ func (l *lists) use(repository string, good func(*tagList) bool) (list *tagList,
 			list.readers++
 			return list, false
 		}
-		next.before = list.whole()
+		next.before, next.followsFailure = list.whole(), list.failed()
 		l.kept.Remove(repository) // calls the function above, so that names stays right
 	}
 	next.kept, next.readers = true, 1
