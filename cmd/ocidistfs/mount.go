@@ -234,7 +234,7 @@ func (m *mount) serve(ctx context.Context, log *slog.Logger, ready func() error)
 	}
 	gone := make(chan struct{})
 	go func() { server.Wait(); close(gone) }()
-	if m.AllowOther {
+	if m.AllowOther && m.Logging.File != "" { // whoever mounts has been told
 		log.Warn(othersWarning, "mountpoint", m.Mountpoint)
 	}
 	if err := ready(); err != nil {

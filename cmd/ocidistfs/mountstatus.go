@@ -28,6 +28,7 @@ type mountStatus struct {
 	Offline    bool           `json:"offline"`
 	Stale      []staleTag     `json:"stale"`
 	CacheDir   string         `json:"cacheDir"`
+	CacheRoom  cache.Room     `json:"cacheRoom"`
 	Cache      cache.Stats    `json:"cache"`
 	Registries registry.Stats `json:"registries"`
 }
@@ -38,7 +39,7 @@ func (m *mount) status(client *registry.Client, store *cache.Store, t *tree.Tree
 	return func() any {
 		return mountStatus{
 			versionString(), runtime.Version(), os.Getpid(), runtime.NumGoroutine(), m.Mountpoint, started, platform.String(),
-			m.TagTTL.String(), m.ListTTL.String(), m.Staleness.Offline, staleTags(t.Stale(), time.Now()), store.Dir(), store.Stats(), client.Stats(),
+			m.TagTTL.String(), m.ListTTL.String(), m.Staleness.Offline, staleTags(t.Stale(), time.Now()), store.Dir(), store.Room(), store.Stats(), client.Stats(),
 		}
 	}
 }

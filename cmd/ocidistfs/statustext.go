@@ -65,6 +65,11 @@ func (r mountReport) write(w *strings.Builder, now time.Time) {
 	if u := r.Usage; u != nil {
 		line("", "%s, %s; partial: %s, %s", count(u.Blobs, "blob"), size(u.BlobBytes), count(u.Partial, "blob"), size(u.PartialBytes))
 	}
+	room, limit := m.CacheRoom, "without a limit"
+	if room.MaxBytes > 0 {
+		limit = size(room.MaxBytes) + " at most"
+	}
+	line("", "%s; %s are free on its disk, of which %s are left alone", limit, size(room.Free), size(room.LeastFree))
 	line("transfers", "%d active; %s fetched, %s read from the cache", m.Cache.Active, size(m.Cache.Fetched), size(m.Cache.Read))
 	if m.Cache.Unkept > 0 {
 		line("", "%s could not be kept: the cache is full, or cannot be written to", size(m.Cache.Unkept))

@@ -38,6 +38,7 @@ func TestWriteReports(t *testing.T) {
 	now := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
 	r := mountReport{Mountpoint: "/mnt/reg", State: "serving", Mount: &mountStatus{
 		Version: "v1", Started: now.Add(-time.Hour), CacheDir: "/cache",
+		CacheRoom:  cache.Room{MaxBytes: 10e9, Free: 3e9, LeastFree: 1e9},
 		Cache:      cache.Stats{Active: 2, Mismatches: 1},
 		Offline:    true,
 		Stale:      []staleTag{{Reference: "r.io/a:1", Age: "10m0s"}, {Reference: "r.io/a:2", Age: "1s"}},
@@ -55,6 +56,7 @@ func TestWriteReports(t *testing.T) {
 	for _, want := range []string{
 		"  offline    no request is made\n",
 		"  stale      2 tags, since registries fail; the first: r.io/a:1, of 10m0s ago\n",
+		"             10.0 GB at most; 3.0 GB are free on its disk, of which 1.0 GB are left alone\n",
 		"/mnt/reg\n", "(1 hour)\n", "  transfers  2 active;", "1 blob did not match the digest\n",
 		"             host11.example: 11, 0 B\n             host10.example", "and 2 more hosts\n",
 		"  errors     0 seconds ago, path07: said (7 times)\n", "7 more in /mnt/reg/.ocidistfs/errors\n",
