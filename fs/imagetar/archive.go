@@ -60,15 +60,15 @@ type Member struct {
 func (a *Archive) Size() int64 { return a.size }
 
 // Segments lists what the archive is made of, in its order; blobs are those of
-// [Archive.Blobs]. A layer begins at a multiple of 4096 bytes. The caller must not
-// change it.
+// [Archive.Blobs]. In an archive of [New] a layer begins at a multiple of 4096
+// bytes. The caller must not change it.
 func (a *Archive) Segments() []Segment { return a.segments }
 
 // Members lists the entries in their order. The caller must not change it.
 func (a *Archive) Members() []Member { return a.members }
 
-// Blobs lists the blobs that the archive is made of besides the manifest: the
-// config and each layer, once. The caller must not change it.
+// Blobs lists the blobs that the archive is made of besides manifests: configs
+// and layers, each once, in the archive's order. The caller must not change it.
 func (a *Archive) Blobs() []v1.Descriptor { return a.blobs }
 
 // Reader returns the archive's bytes. blobs holds a reader for each of

@@ -228,7 +228,7 @@ func many(n int) (blobs [][]byte) {
 func TestLayersAreAligned(t *testing.T) {
 	for _, size := range []int64{0, 1, 8 << 30, 1 << 40} {
 		for at := int64(0); at < 2*alignment; at += tarBlock {
-			header, err := alignedHeader(blobName(v1.Hash{Hex: strings.Repeat("a", 64)}), tar.TypeReg, size, at)
+			header, err := header{blobName(v1.Hash{Hex: strings.Repeat("a", 64)}), tar.TypeReg, fileMode, size}.aligned(at)
 			if err != nil {
 				t.Fatal(err)
 			}

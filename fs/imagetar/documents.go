@@ -53,13 +53,16 @@ type (
 	}
 )
 
+// layoutDocument is oci-layout (image-spec, image-layout.md).
+var layoutDocument = []byte(`{"imageLayoutVersion":"1.0.0"}`)
+
 // render writes the documents of an image.
 func render(image Image, parsed *Manifest) (*documents, error) {
 	digest, size, err := v1.SHA256(bytes.NewReader(image.Manifest))
 	if err != nil {
 		return nil, err
 	}
-	d := &documents{descriptor: descriptor{MediaType: image.MediaType, Digest: digest, Size: size}}
+	d := &documents{layout: layoutDocument, descriptor: descriptor{MediaType: image.MediaType, Digest: digest, Size: size}}
 
 	entry := d.descriptor
 	docker := dockerManifest{Config: blobName(parsed.Config.Digest), RepoTags: []string{}, Layers: []string{}}
@@ -75,9 +78,6 @@ func render(image Image, parsed *Manifest) (*documents, error) {
 		to   *[]byte
 		from any
 	}{
-		{&d.layout, struct {
-			Version string `json:"imageLayoutVersion"`
-		}{"1.0.0"}},
 		// Exactly one entry: a loader that finds an index here looks for
 		// platforms whose blobs are not in the archive (kind#3795).
 		{&d.index, index{2, types.OCIImageIndex, []descriptor{entry}}},

@@ -37,17 +37,17 @@ func New(image Image) (*Archive, error) {
 	}
 
 	b := &builder{}
-	b.file("oci-layout", documents.layout)
-	b.file("index.json", documents.index)
-	b.file("manifest.json", documents.manifest)
+	b.file("oci-layout", fileMode, documents.layout)
+	b.file("index.json", fileMode, documents.index)
+	b.file("manifest.json", fileMode, documents.manifest)
 	if image.Name != (Name{}) {
 		// docker2aci needs both, in this order.
-		b.file("repositories", documents.repositories)
-		b.file("refs/"+image.Name.Tag, documents.ref)
+		b.file("repositories", fileMode, documents.repositories)
+		b.file("refs/"+image.Name.Tag, fileMode, documents.ref)
 	}
 	b.dir("blobs/")
 	b.dir(blobDir)
-	b.file(blobName(documents.descriptor.Digest), image.Manifest)
+	b.file(blobName(documents.descriptor.Digest), fileMode, image.Manifest)
 
 	seen := map[v1.Hash]int64{documents.descriptor.Digest: documents.descriptor.Size}
 	for i, d := range append([]v1.Descriptor{parsed.Config}, parsed.Layers...) {
@@ -58,7 +58,7 @@ func New(image Image) (*Archive, error) {
 			continue
 		}
 		seen[d.Digest] = d.Size
-		b.blob(d, i > 0)
+		b.blob(d, fileMode, i > 0)
 	}
 	return b.finish()
 }
@@ -80,26 +80,33 @@ var errTooManyLayers = errors.New("more than a thousand layers")
 type layers []v1.Descriptor
 
 // UnmarshalJSON gives up where there are too many.
-func (l *layers) UnmarshalJSON(b []byte) error {
-	*l = nil
+func (l *layers) UnmarshalJSON(b []byte) (err error) {
+	*l, err = list[v1.Descriptor](b, "layers", maxLayers, errTooManyLayers)
+	return err
+}
+
+// list decodes a list of at most so many elements, without room for more: what is
+// longer is the error tooMany.
+func list[T any](b []byte, of string, most int, tooMany error) ([]T, error) {
 	dec := json.NewDecoder(bytes.NewReader(b))
 	switch begin, err := dec.Token(); {
 	case err != nil || begin == nil: // null
-		return err
+		return nil, err
 	case begin != json.Delim('['):
-		return errors.New("its layers are no list")
+		return nil, fmt.Errorf("its %s are no list", of)
 	}
+	var all []T
 	for dec.More() {
-		if len(*l) == maxLayers {
-			return errTooManyLayers
+		if len(all) == most {
+			return nil, tooMany
 		}
-		var d v1.Descriptor
-		if err := dec.Decode(&d); err != nil {
-			return err
+		var element T
+		if err := dec.Decode(&element); err != nil {
+			return nil, err
 		}
-		*l = append(*l, d)
+		all = append(all, element)
 	}
-	return nil
+	return all, nil
 }
 
 // Parse parses the manifest of an image or artifact, and checks what a hostile one
