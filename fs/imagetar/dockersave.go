@@ -40,7 +40,7 @@ func DockerSave(p Pulled) (*Archive, error) {
 }
 
 func dockerSave(p Pulled) (*Archive, error) {
-	parsed, err := parse(p.Manifest)
+	parsed, err := Parse(p.Manifest)
 	if err != nil {
 		return nil, err
 	}
@@ -99,7 +99,7 @@ func (p *Pulled) annotations(given map[string]string) (map[string]string, error)
 }
 
 // documentOf is the image in manifest.json.
-func (p *Pulled) documentOf(parsed *manifest) dockerManifest {
+func (p *Pulled) documentOf(parsed *Manifest) dockerManifest {
 	doc := dockerManifest{Config: blobName(parsed.Config.Digest)}
 	for _, layer := range parsed.Layers {
 		doc.Layers = append(doc.Layers, blobName(layer.Digest))
@@ -139,7 +139,7 @@ type saved struct {
 }
 
 // manifest adds a manifest with what it refers to.
-func (s *saved) manifest(b []byte, parsed *manifest) error {
+func (s *saved) manifest(b []byte, parsed *Manifest) error {
 	digest, _, err := v1.SHA256(bytes.NewReader(b))
 	if err != nil {
 		return err
@@ -164,7 +164,7 @@ func (s *saved) attestation(b []byte, image v1.Hash) (saveEntry, error) {
 	if err != nil {
 		return saveEntry{}, err
 	}
-	parsed, err := parse(b)
+	parsed, err := Parse(b)
 	if err != nil {
 		return saveEntry{}, err
 	}
