@@ -76,7 +76,7 @@ func (i *Info) addRecords() error {
 			continue
 		}
 		i.Repositories++
-		for sub, n := range map[string]*int{"": new(int), "tags": &i.Tags, "digests": &i.Manifests} {
+		for sub, n := range map[string]*int{"": new(int), "tags": &i.Tags, "digests": &i.Manifests, "referrers": new(int)} {
 			err = errors.Join(err, eachFile(filepath.Join(refs, r.Name(), sub), func(_ string, size int64) {
 				*n++
 				i.RecordBytes += size

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	iofs "io/fs"
+	"slices"
 	"testing"
 	"time"
 )
@@ -83,6 +84,36 @@ func FuzzTag(f *testing.F) {
 		if at >= 0 && change != 0 {
 			b[at%len(b)] ^= change
 			if _, err := decodeTag(name, b); !errors.Is(err, iofs.ErrNotExist) {
+				t.Errorf("damaged: %v, want a miss", err)
+			}
+		}
+	})
+}
+
+func FuzzReferrers(f *testing.F) {
+	f.Add("a", []byte(`{"found":[{"digest":"sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855","kind":"x"}]}`), int64(1), 70, byte(1))
+	f.Add("a", []byte(`{"found":[{"digest":"sha512:e3b0"}]}`), int64(1), 0, byte(0))
+	f.Add("a", []byte(`{"found":null}`), int64(1), 0, byte(0))
+	f.Fuzz(func(t *testing.T, name string, content []byte, asked int64, at int, change byte) {
+		d := digestOf([]byte(name))
+		if found, err := decodeReferrers(name, d, encodeRecord("referrers "+name+"@"+d.String(), content)); err == nil {
+			for _, one := range found.Found {
+				if !validDigest(one.Digest) {
+					t.Errorf("digest %v", one.Digest)
+				}
+			}
+		}
+		want := Referrers{Asked: time.Unix(asked%(1<<32), 0).UTC(), Found: []Referrer{{digestOf(content), "kind"}}}
+		b, err := encodeReferrers(name, d, want)
+		if err != nil {
+			return // a time that JSON cannot hold
+		}
+		if got, err := decodeReferrers(name, d, b); err != nil || !got.Asked.Equal(want.Asked) || !slices.Equal(got.Found, want.Found) {
+			t.Errorf("encoded and decoded it is %+v, %v", got, err)
+		}
+		if at >= 0 && change != 0 {
+			b[at%len(b)] ^= change
+			if _, err := decodeReferrers(name, d, b); !errors.Is(err, iofs.ErrNotExist) {
 				t.Errorf("damaged: %v, want a miss", err)
 			}
 		}

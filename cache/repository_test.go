@@ -8,6 +8,8 @@ import (
 	"slices"
 	"testing"
 	"time"
+
+	v1 "github.com/google/go-containerregistry/pkg/v1"
 )
 
 func TestRepositories(t *testing.T) {
@@ -112,5 +114,37 @@ func TestTags(t *testing.T) {
 	}
 	if err := r.DeleteTag("v2"); !errors.Is(err, iofs.ErrNotExist) {
 		t.Errorf("deleted twice: %v", err)
+	}
+}
+
+func TestReferrersAreKept(t *testing.T) {
+	s := openStore(t, t.TempDir())
+	r := s.Repository("registry.example.com/a")
+	d := digestOf(nil)
+	if _, err := r.Referrers(d); !errors.Is(err, iofs.ErrNotExist) {
+		t.Fatalf("before they were put: %v", err)
+	}
+	for _, found := range [][]Referrer{{{digestOf([]byte("1")), "sig"}, {digestOf([]byte("2")), ""}}, nil} {
+		want := Referrers{found, time.Now().UTC().Round(0)}
+		if err := r.PutReferrers(d, want); err != nil {
+			t.Fatal(err)
+		}
+		if got, err := r.Referrers(d); err != nil || !slices.Equal(got.Found, found) || !got.Asked.Equal(want.Asked) {
+			t.Errorf("got %+v, %v", got, err)
+		}
+	}
+	bad := v1.Hash{Algorithm: "sha256", Hex: "../" + d.Hex[3:]}
+	if err := r.PutReferrers(bad, Referrers{}); err == nil {
+		t.Error("a digest that is none was taken")
+	}
+	if _, err := r.Referrers(bad); !errors.Is(err, iofs.ErrNotExist) {
+		t.Errorf("of a digest that is none: %v", err)
+	}
+	other := digestOf([]byte("other"))
+	if err := os.Rename(r.dir+"/referrers/"+d.Hex, r.dir+"/referrers/"+other.Hex); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := r.Referrers(other); !errors.Is(err, iofs.ErrNotExist) {
+		t.Errorf("the record of another digest: %v, want a miss", err)
 	}
 }

@@ -21,7 +21,7 @@ func sweep(ctx context.Context, dir string) {
 	refs := filepath.Join(dir, "refs")
 	repositories, _ := os.ReadDir(refs)
 	for _, r := range repositories {
-		for _, sub := range []string{"", "tags", "digests"} {
+		for _, sub := range []string{"", "tags", "digests", "referrers"} {
 			sweepDir(ctx, filepath.Join(refs, r.Name(), sub))
 		}
 	}

@@ -22,6 +22,9 @@ func TestSweep(t *testing.T) {
 	if _, err := r.PutManifest(d, "type", nil); err != nil {
 		t.Fatal(err)
 	}
+	if err := r.PutReferrers(d, Referrers{}); err != nil {
+		t.Fatal(err)
+	}
 	_ = first.Close()
 	var abandoned, kept []string
 	age := func(path string) {
@@ -30,7 +33,7 @@ func TestSweep(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	for _, sub := range []string{dir, filepath.Dir(first.sumsPath(d)), r.dir, filepath.Join(r.dir, "tags"), filepath.Join(r.dir, "digests")} {
+	for _, sub := range []string{dir, filepath.Dir(first.sumsPath(d)), r.dir, filepath.Join(r.dir, "tags"), filepath.Join(r.dir, "digests"), filepath.Join(r.dir, "referrers")} {
 		entries, err := os.ReadDir(sub)
 		if err != nil {
 			t.Fatal(err)

@@ -161,8 +161,7 @@ func TestRefreshRefused(t *testing.T) {
 		want string
 		args []string
 	}{
-		{"nothing here ever changes", []string{m.repository("a") + "/digests/" + d.String()}},
-		{"nothing here ever changes", []string{m.repository("a") + "/digests"}},
+		{"nothing here ever changes", []string{m.repository("a") + "/digests/" + d.String() + "/layers"}},
 		{"nothing here ever changes", []string{m.dir + "/.ocidistfs/errors"}},
 		{"no mount of ocidistfs", []string{filepath.Dir(m.dir)}},
 		{"no mount of ocidistfs", []string{"/"}},

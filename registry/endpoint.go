@@ -25,6 +25,7 @@ type endpoint struct {
 
 	contact contact[*transport.Challenge]
 	rest    rest
+	without lack // of a referrers API
 }
 
 // newEndpoint makes an endpoint of a registry's host, to which requests are repeated

@@ -8,8 +8,6 @@ import (
 	"net/http"
 	"strings"
 	"sync/atomic"
-
-	"github.com/google/go-containerregistry/pkg/name"
 )
 
 // A lane is one repository at one endpoint, where it has its own credentials and
@@ -18,9 +16,9 @@ import (
 type lane struct {
 	*endpoint
 	client *Client
-	path   string          // the repository's, as its registry has it
-	parsed name.Repository // as the endpoint has it
-	origin bool            // the registry itself, or what stands for it: the last to be asked
+	path   string   // the repository's, as its registry has it; "" for a catalog
+	parsed resource // as the endpoint has it
+	origin bool     // the registry itself, or what stands for it: the last to be asked
 
 	admission contact[*session]
 	used      atomic.Pointer[credentialsUsed] // last; nil before

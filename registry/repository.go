@@ -48,6 +48,7 @@ type question struct {
 	method, target string
 	header         http.Header
 	blob           bool // the answer may be long
+	stays          bool // a redirect to another host is the answer, and not followed
 }
 
 // do sends one request; with a token that has expired, it does so once more with
@@ -106,7 +107,16 @@ func (s *session) send(ctx context.Context, q question) (*http.Response, error) 
 	for k, v := range q.header {
 		req.Header[k] = v
 	}
-	return s.client.Do(req)
+	client := *s.client
+	if q.stays {
+		client.CheckRedirect = func(next *http.Request, _ []*http.Request) error {
+			if next.URL.Host != req.URL.Host {
+				return http.ErrUseLastResponse
+			}
+			return nil
+		}
+	}
+	return client.Do(req)
 }
 
 // readLimited reads a body to its end, and is [ErrTooLarge] where that is beyond

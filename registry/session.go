@@ -5,6 +5,8 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/google/go-containerregistry/pkg/v1/remote/transport"
@@ -12,8 +14,9 @@ import (
 
 // host is one registry, and where what it has may be asked for.
 type host struct {
-	name  string // canonical, as in references
-	route contact[*route]
+	name    string // canonical, as in references
+	route   contact[*route]
+	catalog atomic.Pointer[lane] // nil before it was asked for
 }
 
 // A session is how a repository is spoken to once it is known: where, and as
@@ -37,7 +40,7 @@ func (l *lane) session(ctx context.Context) (*session, error) {
 		ctx, tell := withDetails(ctx)
 		header, expires, err := l.authorize(ctx, challenge)
 		if err != nil {
-			return nil, tell(contactError("authenticate to", CanonicalHost(l.host)+"/"+l.path, err))
+			return nil, tell(contactError("authenticate to", strings.TrimSuffix(CanonicalHost(l.host)+"/"+l.path, "/"), err))
 		}
 		base := &url.URL{Scheme: "https", Host: l.host}
 		if challenge.Insecure {

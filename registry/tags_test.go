@@ -154,14 +154,14 @@ func TestTagsCutWithoutALink(t *testing.T) {
 		tags, pages int
 		after       func(tags []string, last string) []string
 	}{
-		"less than a page":        {tagsPerPage - 1, 1, nil},
-		"a page":                  {tagsPerPage, 2, tagsAfter},
-		"more":                    {2*tagsPerPage + 1, 3, tagsAfter},
-		"pages":                   {2 * tagsPerPage, 3, tagsAfter},
-		"all again at the end":    {2 * tagsPerPage, 3, tagsAfterOrAll},
-		"the first page again":    {tagsPerPage, 2, tagsAfterOrAll},
-		"after is not known":      {tagsPerPage, 2, func(tags []string, _ string) []string { return tags }},
-		"more than was asked for": {tagsPerPage + 1, 1, nil},
+		"less than a page":        {perPage - 1, 1, nil},
+		"a page":                  {perPage, 2, tagsAfter},
+		"more":                    {2*perPage + 1, 3, tagsAfter},
+		"pages":                   {2 * perPage, 3, tagsAfter},
+		"all again at the end":    {2 * perPage, 3, tagsAfterOrAll},
+		"the first page again":    {perPage, 2, tagsAfterOrAll},
+		"after is not known":      {perPage, 2, func(tags []string, _ string) []string { return tags }},
+		"more than was asked for": {perPage + 1, 1, nil},
 	} {
 		t.Run(name, func(t *testing.T) {
 			var tags []string
@@ -178,8 +178,8 @@ func TestTagsCutWithoutALink(t *testing.T) {
 				if last := r.URL.Query().Get("last"); last != "" {
 					page = c.after(tags, last)
 				}
-				if c.after != nil && len(page) > tagsPerPage {
-					page = page[:tagsPerPage]
+				if c.after != nil && len(page) > perPage {
+					page = page[:perPage]
 				}
 				_ = json.NewEncoder(w).Encode(map[string]any{"name": "a", "tags": page})
 			})

@@ -10,6 +10,7 @@ import (
 
 	"github.com/ocidistfs/ocidistfs/cache"
 	"github.com/ocidistfs/ocidistfs/fs"
+	"github.com/ocidistfs/ocidistfs/fs/tree"
 	"github.com/ocidistfs/ocidistfs/registry"
 )
 
@@ -190,6 +191,7 @@ func (l *parsedLine) reference(known cache.Names, word, more string) completion 
 		return ignoring(each(digests, func(d registry.Digest) string { return before + "@" + d.String() }), err)
 	case hasTag:
 		tags, err := known.Tags(repository)
+		tags = slices.DeleteFunc(tags, tree.IsReferrersTag) // nobody types those
 		return ignoring(each(tags, func(tag string) string { return word[:slash] + name + ":" + tag }), err)
 	}
 	repositories, err := known.Repositories()

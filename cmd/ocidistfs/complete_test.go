@@ -27,7 +27,7 @@ func knownCache(t *testing.T) string {
 	}
 	for name, tags := range map[string][]string{
 		"docker.io/library/alpine":     {"3.10", "3.11", "latest"},
-		"docker.io/library/busybox":    {"1"},
+		"docker.io/library/busybox":    {"1", "sha256-" + strings.TrimPrefix(testDigest, "sha256:") + ".sig"},
 		"reg.example.com:5000/tea/pot": {"1.0"},
 	} {
 		r := store.Repository(name)
@@ -73,6 +73,7 @@ func TestComplete(t *testing.T) {
 		{"pull docker.io/library/alpine@", "docker.io/library/alpine@" + testDigest},
 		{"pull docker.io/library/alpine:3.10@sha", "docker.io/library/alpine:3.10@" + testDigest},
 		{"pull docker.io/library/nosuch:", ""},
+		{"pull docker.io/library/busybox:", "docker.io/library/busybox:1"}, // its signature is looked for by nobody
 		{"pull reg.example.com:5000/tea/pot:", "reg.example.com:5000/tea/pot:1.0"},
 		{"pull --anonymous docker.io/library/b", "docker.io/library/busybox:"},
 		{"pull --username docker.io/library/b", ""},

@@ -114,7 +114,7 @@ func TestKinds(t *testing.T) {
 	s.Push(t, "artifact", "latest", artifact(t))
 	dir := background(t, t.TempDir(), "--platform linux/amd64")
 	host := filepath.Join(dir, s.Host)
-	const whole = "config.json\ndigest\nimage.tar\nlayers\nmanifest.json\noci\nreferrers\nresolved-digest\nresolved-manifest.json\n"
+	const whole = "config.json\ndigest\ndocker-save.tar\nimage.tar\nlayers\nmanifest.json\noci\nreferrers\nresolved-digest\nresolved-manifest.json\n"
 
 	digest := func(image v1.Image) string {
 		d, err := image.Digest()
@@ -175,13 +175,18 @@ func TestNoRequest(t *testing.T) {
 	} {
 		bash(t, "ls -d '"+dir+"/"+path+"' || true")
 	}
-	bash(t, "ls "+dir+" && ls "+dir+"/"+s.Host+" && ls "+dir+"/"+s.Host+"/a")
+	bash(t, "ls "+dir)
 	requests := s.Since(t, mark)
 	if len(requests) != 0 {
 		t.Errorf("%d requests: %v", len(requests), requests)
 	}
 	if got := bash(t, "ls "+dir); got != s.Host+"\n" {
 		t.Errorf("the root lists %q, want the host of --registry", got)
+	}
+	// To list is another matter, and one list for all of a host.
+	bash(t, "ls "+dir+"/"+s.Host+" && ls "+dir+"/"+s.Host+"/a")
+	if requests := s.Since(t, mark); len(requests) != 2 { // with the ping
+		t.Errorf("requests of listings: %v", requests)
 	}
 }
 

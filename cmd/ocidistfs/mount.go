@@ -33,6 +33,7 @@ type mount struct {
 	Limits     cacheLimits
 	TagTTL     time.Duration
 	ListTTL    time.Duration
+	AllTags    bool
 	OpTimeout  time.Duration
 	Platform   string
 	Registries hosts
@@ -70,7 +71,8 @@ func addMount(app *kingpin.Application) (string, command) {
 	m.Limits.flags(cmd)
 	m.Ahead.flags(cmd)
 	cmd.Flag("tag-ttl", "For how long a tag is not asked for again.").Default("60s").DurationVar(&m.TagTTL)
-	cmd.Flag("list-ttl", "For how long a list of tags is not asked for again.").Default("60s").DurationVar(&m.ListTTL)
+	cmd.Flag("list-ttl", "For how long a list of tags, repositories or referrers is not asked for again.").Default("60s").DurationVar(&m.ListTTL)
+	cmd.Flag("all-tags", "List the tags too that stand for what refers to an image, such as signatures.").BoolVar(&m.AllTags)
 	cmd.Flag("op-timeout", "How long a system call may take.").Default("60s").DurationVar(&m.OpTimeout)
 	m.Staleness.flags(cmd)
 	cmd.Flag("pace", "How many new manifests a second one program may ask for, after the first fifty; programs that index file systems get none. 0 lets all.").Default("10").IntVar(&m.Pace)
@@ -218,7 +220,7 @@ func (m *mount) serve(ctx context.Context, log *slog.Logger, ready func() error)
 	t := tree.New(tree.Options{
 		Client: client, Store: store,
 		Registries: append(configuredHosts(log), m.Registries...),
-		TagTTL:     m.TagTTL, ListTTL: m.ListTTL, Platform: platform,
+		TagTTL:     m.TagTTL, ListTTL: m.ListTTL, AllTags: m.AllTags, Platform: platform,
 		ReadAhead: int64(m.Ahead.ReadAhead), Connections: m.Ahead.Connections,
 		StaleIfError: m.Staleness.StaleIfError, Offline: m.Staleness.Offline, Pace: m.Pace,
 		Memory: int64(m.Memory) / 2,

@@ -43,10 +43,7 @@ func (attestationsView) node(ctx context.Context, d imageDir, i *Image, name str
 // attestations are the digests of the manifests that attest the image d, where the
 // index is known that it was found in.
 func (i *Image) attestations(d registry.Digest) []registry.Digest {
-	in := i.manifest
-	if !i.isIndex() {
-		in = i.parent
-	}
+	in := i.in()
 	if !isIndex(mediaType(in)) {
 		return nil
 	}
@@ -66,16 +63,18 @@ func (i *Image) attestations(d registry.Digest) []registry.Digest {
 	return there
 }
 
-// shortNames are names for different digests: the first digits, all of them where two
-// begin alike.
+// shortNames are names for different digests: the first digits, or all of them where
+// several begin alike, so that no name ever means another digest.
 func shortNames(digests []registry.Digest) []string {
+	alike := map[string]int{}
+	for _, d := range digests {
+		alike[d.Hex[:shortDigest]]++
+	}
 	names := make([]string, len(digests))
-	taken := map[string]bool{}
 	for n, d := range digests {
-		if names[n] = d.Hex[:shortDigest]; taken[names[n]] {
+		if names[n] = d.Hex[:shortDigest]; alike[names[n]] > 1 {
 			names[n] = d.Hex
 		}
-		taken[names[n]] = true
 	}
 	return names
 }

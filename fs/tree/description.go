@@ -52,6 +52,7 @@ var (
 	_ Described = manifestFile{}
 	_ Described = digestFile{}
 	_ Described = tarFile{}
+	_ Described = dockerSaveFile{}
 	_ Described = blobFile{}
 	_ Described = layerRecord{}
 	_ Described = platformFile{}
@@ -187,6 +188,23 @@ func (f tarFile) Describe(ctx context.Context) (Description, error) {
 	d := f.repo.ofManifest(f.name.Tag, m)
 	d.addBlobs(f.repo, m)
 	d.Size = f.size
+	return d, nil
+}
+
+func (f dockerSaveFile) Known() bool { return true }
+
+func (f dockerSaveFile) Describe(ctx context.Context) (Description, error) {
+	attr, err := f.Attr(ctx)
+	if err != nil {
+		return Description{}, err
+	}
+	m, err := f.repo.manifest(ctx, f.digest)
+	if err != nil {
+		return Description{}, err
+	}
+	d := f.repo.ofManifest(f.name.Tag, m)
+	d.addBlobs(f.repo, m)
+	d.Size = attr.Size
 	return d, nil
 }
 

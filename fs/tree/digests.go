@@ -15,13 +15,21 @@ type digestsDir struct {
 	path string
 }
 
-var _ Dir = digestsDir{}
+var _ Refresher = digestsDir{}
 
 func (d digestsDir) Attr(context.Context) (Attr, error) { return d.repo.tree.dirAttr(d.path), nil }
 
 func (d digestsDir) Lookup(ctx context.Context, name string) (Child, error) {
-	return d.repo.lookupDigest(ctx, name, "", d.path+"/"+name)
+	child, err := d.repo.lookupDigest(ctx, name, "", d.path+"/"+name)
+	if image, ok := child.Node.(imageDir); ok {
+		image.view = digestView{}
+		child.Node = digestDir{image}
+	}
+	return child, err
 }
+
+// Refresh forgets what refers to the digests, as what tags of the repository mean.
+func (d digestsDir) Refresh(ctx context.Context) error { return tagsDir(d).Refresh(ctx) }
 
 func (d digestsDir) List(context.Context) iter.Seq2[Entry, error] {
 	return func(yield func(Entry, error) bool) {
@@ -50,4 +58,38 @@ func (r *repository) lookupDigest(ctx context.Context, digest, tag, path string)
 		return Child{}, err
 	}
 	return Child{Node: newImageDir(byDigest{r, tag, parsed, m.FirstSeen}, path, imageView{}), Lifetime: Forever}, nil
+}
+
+// digestDir is the image directory of a digest in digests/, where all others lead to for
+// what refers to it: that alone is good for a while only.
+type digestDir struct{ imageDir }
+
+var (
+	_ Versioned = digestDir{}
+	_ Refresher = digestDir{}
+	_ Described = digestDir{}
+)
+
+// Refresh makes the next look ask what refers to the digest.
+func (d digestDir) Refresh(ctx context.Context) error {
+	i, _, err := d.of.image(ctx)
+	if err != nil {
+		return err
+	}
+	i.repo.refreshReferrers(i.manifest.Digest)
+	return nil
+}
+
+// digestView is an image directory with what refers to it, which is not listed.
+type digestView struct{ imageView }
+
+var _ view = digestView{}
+
+func (v digestView) may(name string) bool { return name == hiddenReferrers || v.imageView.may(name) }
+
+func (v digestView) node(ctx context.Context, d imageDir, i *Image, name string) (Node, error) {
+	if name == hiddenReferrers {
+		return referrersDir{i.repo, i.manifest.Digest, d.path + "/" + name}, nil
+	}
+	return v.imageView.node(ctx, d, i, name)
 }

@@ -13,7 +13,6 @@ import (
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/mutate"
 
-	"github.com/ocidistfs/ocidistfs/cache"
 	"github.com/ocidistfs/ocidistfs/fs/imagetar"
 	"github.com/ocidistfs/ocidistfs/registry"
 	"github.com/ocidistfs/ocidistfs/registry/registrytest"
@@ -59,11 +58,12 @@ func (f *fixture) dockerSave(reference string, name imagetar.Name) (Node, error)
 	if err != nil {
 		f.t.Fatal(err)
 	}
-	var index cache.Manifest
-	if isIndex(mediaType(i.manifest)) {
-		index = i.manifest
+	file := i.dockerSaveFile(resolved)
+	if file.name != name {
+		f.t.Errorf("%s is named %q, want %q", reference, file.name, name)
 	}
-	return i.repo.dockerSaveFile(f.t.Context(), index, resolved, name)
+	_, err = file.Attr(f.t.Context())
+	return file, err
 }
 
 func (f *fixture) openNode(node Node) OpenFile {

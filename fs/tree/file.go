@@ -16,6 +16,8 @@ type contentFile struct {
 	modTime time.Time
 }
 
+func (f contentFile) number() uint64 { return f.ino }
+
 func (f contentFile) attr(size int64) Attr {
 	return Attr{Mode: fileMode, Size: size, ModTime: f.modTime, Ino: f.ino, Lifetime: Forever}
 }

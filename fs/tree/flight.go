@@ -52,10 +52,12 @@ type flight struct {
 	err    error
 }
 
-// A resolution is a manifest, and for how long it answers the question.
+// A resolution is a manifest, or what refers to one, and for how long it answers the
+// question.
 type resolution struct {
-	manifest cache.Manifest
-	until    time.Time
+	manifest  cache.Manifest
+	until     time.Time
+	referrers []cache.Referrer // never changed
 }
 
 // A failure is why a question has no answer, since when and for how long.

@@ -20,6 +20,7 @@ type Image struct {
 	tag      string // names the image in its archive; "" where it has no name
 	manifest cache.Manifest
 	parent   cache.Manifest // the index that it was looked up in; the zero Manifest where it was in none
+	pinned   bool           // the reference has a digest
 }
 
 // Manifest is the referenced manifest or index.
@@ -138,6 +139,15 @@ const rememberedSizes = 16 << 10
 
 // isIndex says whether the reference is an index.
 func (i *Image) isIndex() bool { return isIndex(mediaType(i.manifest)) }
+
+// in is the index that the resolved image is one of; the zero Manifest where that is
+// not known.
+func (i *Image) in() cache.Manifest {
+	if i.isIndex() {
+		return i.manifest
+	}
+	return i.parent
+}
 
 // index is the referenced index.
 func (i *Image) index() (*index, error) {

@@ -19,7 +19,7 @@ import (
 
 // What there is of each kind of reference.
 var (
-	ofImage      = []string{"manifest.json", "digest", "referrers", "resolved-manifest.json", "resolved-digest", "config.json", "layers", "oci", "image.tar"}
+	ofImage      = []string{"manifest.json", "digest", "referrers", "resolved-manifest.json", "resolved-digest", "config.json", "layers", "oci", "image.tar", "docker-save.tar"}
 	ofArtifact   = ofImage[:8]
 	ofOther      = ofImage[:5]
 	ofIndex      = append([]string{"manifest.json", "digest", "platform.json", "platforms"}, ofImage[2:]...)

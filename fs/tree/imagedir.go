@@ -92,6 +92,9 @@ func (d imageDir) entry(ctx context.Context, i *Image, name string) (Entry, erro
 	if err != nil {
 		return Entry{}, err
 	}
+	if file, ok := node.(interface{ number() uint64 }); ok {
+		return Entry{Name: name, Ino: file.number()}, nil // how long it is, is not asked
+	}
 	attr, err := node.Attr(ctx)
 	if err != nil {
 		return Entry{}, err

@@ -3,6 +3,7 @@ package tree
 import (
 	"context"
 	"errors"
+	"fmt"
 	iofs "io/fs"
 )
 
@@ -20,6 +21,7 @@ const (
 	layoutName           = "oci"
 	attestationsName     = "attestations"
 	tarName              = "image.tar"
+	dockerSaveName       = "docker-save.tar"
 )
 
 // imageView is an image directory.
@@ -30,7 +32,7 @@ var _ view = imageView{}
 func (imageView) may(name string) bool {
 	switch name {
 	case manifestName, digestName, platformName, platformsName, referrersName, resolvedManifestName, resolvedDigestName,
-		configName, layersName, layoutName, attestationsName, tarName:
+		configName, layersName, layoutName, attestationsName, tarName, dockerSaveName:
 		return true
 	}
 	return false
@@ -68,6 +70,11 @@ func (imageView) names(ctx context.Context, d imageDir, i *Image) ([]string, err
 			} else {
 				report(d.path, err)
 			}
+			if err := i.dockerSaveFile(resolved).absent(); err == nil {
+				names = append(names, dockerSaveName)
+			} else {
+				report(d.path, err)
+			}
 		}
 	} else if !errors.Is(err, errNoBlobs) {
 		report(d.path, err)
@@ -101,6 +108,11 @@ func (imageView) node(ctx context.Context, d imageDir, i *Image, name string) (N
 		return i.fileOf(name, resolved), nil
 	case tarName:
 		return i.tarFile(resolved)
+	case dockerSaveName:
+		if err := imageOnly(resolved); err != nil {
+			return nil, fmt.Errorf("%s@%s: %w", i.repo.name(), resolved.Digest, err)
+		}
+		return i.dockerSaveFile(resolved), nil
 	case attestationsName:
 		if len(i.attestations(resolved.Digest)) == 0 {
 			return nil, iofs.ErrNotExist

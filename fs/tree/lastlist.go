@@ -10,7 +10,7 @@ import (
 // have been looked up, as far as each was confirmed lately enough. The reason is
 // reported, since whoever lists the directory gets no error, and it is a line in the
 // log when it begins.
-func (r *repository) fallBack(list *tagList, err error) {
+func (r *repository) fallBack(list *nameList, err error) {
 	if isAnswer(err) || errors.Is(err, errClosed) || errors.Is(err, errUnwanted) {
 		return
 	}
@@ -28,8 +28,8 @@ func (r *repository) fallBack(list *tagList, err error) {
 
 // lastNames are the tags that are known without the registry. What a tag of the
 // store means is looked at, so that no name is listed that then cannot be used.
-func (r *repository) lastNames(list *tagList) *tagList {
-	last, now := newTagList(), r.tree.now()
+func (r *repository) lastNames(list *nameList) *nameList {
+	last, now := newNameList(), r.tree.now()
 	if r.tree.opts.StaleIfError == 0 {
 		return last
 	}
@@ -63,34 +63,30 @@ func (r *repository) lastNames(list *tagList) *tagList {
 // setInstead has the list answered by another one, which changes no more. It says
 // false where something else came first: another reader who waited for too long, or
 // the end of the list.
-func (l *tagList) setInstead(other *tagList) bool {
+func (l *nameList) setInstead(other *nameList) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.ended || l.instead != nil {
 		return false
 	}
 	l.instead = other
+	l.wake()
 	return true
 }
 
-// rest returns what answers in place of names that do not come, to a reader who
-// has had the first n of the list; ok is false where nothing does.
-func (l *tagList) rest(n int) (names []string, ok bool) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.instead == nil || n == 0 {
-		return l.instead.all(), l.instead != nil
-	}
+// rest is what answers in place of names that do not come: those that did not come.
+// l.mu is held, and there is such a list.
+func (l *nameList) rest() (names []string) {
 	for _, name := range l.instead.names {
 		if !l.index[name] {
 			names = append(names, name)
 		}
 	}
-	return names, true
+	return names
 }
 
 // all are the names of a list that changes no more; nil has none.
-func (l *tagList) all() []string {
+func (l *nameList) all() []string {
 	if l == nil {
 		return nil
 	}
@@ -98,7 +94,7 @@ func (l *tagList) all() []string {
 }
 
 // failed says whether the list had to be answered by another.
-func (l *tagList) failed() bool {
+func (l *nameList) failed() bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.instead != nil
@@ -106,7 +102,7 @@ func (l *tagList) failed() bool {
 
 // whole is the last list of the repository that came to its end: this one, or the
 // one before the failure; nil where there is none.
-func (l *tagList) whole() *tagList {
+func (l *nameList) whole() *nameList {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.ended && l.err == nil {

@@ -21,7 +21,7 @@ func (r *repository) lastKnown(tag string) (resolution, bool) {
 		return resolution{}, false
 	}
 	m, ok := r.kept(record.Digest)
-	return resolution{m, r.tree.now().Add(r.tree.opts.TagTTL)}, ok
+	return resolution{manifest: m, until: r.tree.now().Add(r.tree.opts.TagTTL)}, ok
 }
 
 // keptNames yields the tags that the store knows, for those who make no request.

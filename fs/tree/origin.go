@@ -49,7 +49,12 @@ func (o byTag) seen() (time.Time, time.Duration) { return o.repo.seen(o.tag) }
 
 func (o byTag) fleeting() bool { return true }
 
-func (o byTag) forget() { o.repo.tree.refresh(scope{repository: o.repo.name(), tag: o.tag}) }
+func (o byTag) forget() {
+	o.repo.tree.refresh(scope{repository: o.repo.name(), tag: o.tag})
+	if record, ok := o.repo.record(o.tag); ok {
+		o.repo.refreshReferrers(record.Digest)
+	}
+}
 
 // byDigest is the image of a digest: it never changes. It does not hold the
 // manifest, since a kernel may hold on to any number of directories.
@@ -67,7 +72,7 @@ func (o byDigest) image(ctx context.Context) (*Image, time.Duration, error) {
 	if err != nil {
 		return nil, 0, err
 	}
-	return &Image{repo: o.repo, tag: o.tag, manifest: m}, Forever, nil
+	return &Image{repo: o.repo, tag: o.tag, manifest: m, pinned: true}, Forever, nil
 }
 
 func (o byDigest) version() (string, bool) { return o.digest.String(), true }
@@ -110,7 +115,7 @@ func (o byPlatform) image(ctx context.Context) (*Image, time.Duration, error) {
 	if err != nil {
 		return nil, 0, err
 	}
-	return &Image{repo: i.repo, tag: i.tag, manifest: m, parent: i.manifest}, lifetime, nil
+	return &Image{repo: i.repo, tag: i.tag, manifest: m, parent: i.manifest, pinned: i.pinned}, lifetime, nil
 }
 
 func (o byPlatform) version() (string, bool)          { return o.index.version() }

@@ -106,32 +106,79 @@ func (d pathDir) Lookup(_ context.Context, name string) (Child, error) {
 	return Child{Node: child, Lifetime: Forever}, nil
 }
 
-// List shows what is known: the components of repositories used before, and
-// "tags" and "digests" where the directory itself is one of them.
-func (d pathDir) List(context.Context) iter.Seq2[Entry, error] {
+// List shows what is known: the components of repositories used before and of those
+// that the registry's catalog has, and "tags" and "digests" where the directory
+// itself is one of them. What was used appears at once.
+func (d pathDir) List(ctx context.Context) iter.Seq2[Entry, error] {
 	return func(yield func(Entry, error) bool) {
 		known, err := d.tree.opts.Store.Repositories()
 		if err != nil {
 			yield(Entry{}, err)
 			return
 		}
-		prefix := d.host + "/"
-		if d.path != "" {
-			prefix += d.path + "/"
-		}
-		names := map[string]bool{}
-		for _, name := range known {
-			if name == d.repository() && d.path != "" {
-				names[tagsName], names[digestsName] = true, true
-			}
-			if rest, ok := strings.CutPrefix(name, prefix); ok {
-				first, _, _ := strings.Cut(rest, "/")
-				names[spelling(first)] = true
+		shown := map[string]bool{}
+		for _, repository := range known {
+			for _, name := range d.namesFor(repository) {
+				shown[name] = true
 			}
 		}
-		for _, name := range slices.Sorted(maps.Keys(names)) {
-			if !yield(dirEntry(name, d.at()+"/"+name), nil) {
+		entry := func(name string) bool { return yield(dirEntry(name, d.at()+"/"+name), nil) }
+		for _, name := range slices.Sorted(maps.Keys(shown)) {
+			if !entry(name) {
 				return
+			}
+		}
+		for repository, err := range d.catalog(ctx) {
+			if err != nil {
+				yield(Entry{}, err)
+				return
+			}
+			for _, name := range d.namesFor(repository) {
+				if shown[name] {
+					continue
+				}
+				shown[name] = true
+				if !entry(name) {
+					return
+				}
+			}
+		}
+	}
+}
+
+// namesFor are the names that the directory has for the sake of a repository.
+func (d pathDir) namesFor(repository string) []string {
+	var names []string
+	if d.path != "" && repository == d.repository() {
+		names = append(names, digestsName, tagsName)
+	}
+	prefix := d.host + "/"
+	if d.path != "" {
+		prefix += d.path + "/"
+	}
+	if rest, ok := strings.CutPrefix(repository, prefix); ok {
+		first, _, _ := strings.Cut(rest, "/")
+		names = append(names, spelling(first))
+	}
+	return names
+}
+
+// catalog yields the repositories of the registry's catalog that the directory has
+// names for, with the host.
+func (d pathDir) catalog(ctx context.Context) iter.Seq2[string, error] {
+	return func(yield func(string, error) bool) {
+		paths := []string{d.path}
+		if own := strings.TrimPrefix(d.repository(), d.host+"/"); d.path != "" && own != d.path {
+			paths = append(paths, own) // on Docker Hub
+		}
+		for _, path := range paths {
+			for name, err := range d.tree.catalog(ctx, d.host, path) {
+				if err == nil {
+					name = d.host + "/" + name
+				}
+				if !yield(name, err) {
+					return
+				}
 			}
 		}
 	}

@@ -8,7 +8,8 @@ import (
 )
 
 // A Refresher is a directory in or below which names are good for a while only.
-// What is known by digest is good for ever, and no Refresher.
+// What is known by digest is good for ever, and no Refresher, but for what refers to
+// it.
 type Refresher interface {
 	Dir
 	// Refresh forgets what tags in and below the directory were resolved to, the
@@ -35,6 +36,7 @@ func (d pathDir) Refresh(context.Context) error {
 		name += "/" + d.path
 		// On Docker Hub the directory of a name is that of another repository.
 		d.tree.refresh(scope{repository: d.repository()})
+		d.tree.lists.drop(d.host) // the catalog, which is listed here as well
 	}
 	d.tree.refresh(scope{repository: name, below: true})
 	return nil
@@ -47,7 +49,8 @@ func (d tagsDir) Refresh(context.Context) error {
 
 // A scope is what a refresh is about: a tag, all tags of a repository, or those
 // of all repositories whose name begins with the components of repository, "" for
-// every one.
+// every one. The tag that lists what refers to a digest, where there is no other list,
+// stands for all that says so.
 type scope struct {
 	repository, tag string
 	below           bool
@@ -63,6 +66,15 @@ func (s scope) has(repository string) bool {
 	}
 }
 
+// names says whether the scope has a tag of its repository.
+func (s scope) names(tag string) bool {
+	if s.tag == "" || s.tag == tag {
+		return true
+	}
+	rest, ok := strings.CutPrefix(tag, s.tag)
+	return ok && (rest[0] == '.' || rest[0] == ' ') && IsReferrersTag(s.tag)
+}
+
 // asks says whether a question of flights is about something in the scope.
 func (s scope) asks(question string) bool {
 	if repository, _, byDigest := strings.Cut(question, "@"); byDigest {
@@ -70,12 +82,12 @@ func (s scope) asks(question string) bool {
 	}
 	// The host may have a port, a tag has no slash.
 	i := strings.LastIndexByte(question, ':')
-	return s.has(question[:i]) && (s.tag == "" || s.tag == question[i+1:])
+	return s.has(question[:i]) && s.names(question[i+1:])
 }
 
 // refresh makes the tree ask again about everything in the scope.
 func (t *Tree) refresh(s scope) {
-	t.refreshes.add(s, t.now(), t.opts.TagTTL)
+	t.refreshes.add(s, t.now(), max(t.opts.TagTTL, t.opts.ListTTL))
 	t.flights.forget(s)
 	t.lists.forget(s)
 }
@@ -117,7 +129,7 @@ func (r *refreshes) since(repository, tag string, now time.Time) time.Time {
 	defer r.mu.Unlock()
 	var last time.Time
 	for s, at := range r.at {
-		if s.has(repository) && (s.tag == "" || s.tag == tag) && at.After(last) && !at.After(now) {
+		if s.has(repository) && s.names(tag) && at.After(last) && !at.After(now) {
 			last = at
 		}
 	}

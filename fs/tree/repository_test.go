@@ -14,7 +14,7 @@ import (
 // A cache that takes nothing costs requests after a restart, and says so; all
 // that needs no blob is there nevertheless.
 func TestCacheThatCannotBeWritten(t *testing.T) {
-	f := newFixture(t, registrytest.Options{})
+	f := newFixture(t, registrytest.Options{NoCatalog: 404})
 	_, images := f.pushIndex("a", "1", registrytest.ImageSpec{Layers: []int64{10}})
 	// A file where the repository's directory would be: root may write anywhere.
 	refs := filepath.Join(f.dir, "refs")

@@ -65,7 +65,7 @@ func (r *repository) resolve(ctx context.Context, tag string) (resolution, error
 		}
 		r.tree.tags.Add(tagKey{r.name(), tag}, record)
 		r.reportLocal("tags/"+tag, r.local.PutTag(tag, record))
-		return resolution{m, r.until(tag, record)}, nil
+		return resolution{manifest: m, until: r.until(tag, record)}, nil
 	})
 	if errors.Is(err, errTooSlow) {
 		// The request goes on: what it brings is there for those who come later.
@@ -96,7 +96,7 @@ func (r *repository) fresh(tag string) (resolution, bool) {
 		return resolution{}, false
 	}
 	m, ok := r.kept(record.Digest)
-	return resolution{m, r.until(tag, record)}, ok
+	return resolution{manifest: m, until: r.until(tag, record)}, ok
 }
 
 // current says whether a record answers without a request: it is within its TTL,

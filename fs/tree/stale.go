@@ -132,7 +132,7 @@ func (r *repository) servable(record cache.Tag, failed time.Time) (resolution, b
 	if again := failed.Add(staleFor); again.Before(until) {
 		until = again
 	}
-	return resolution{m, until}, ok
+	return resolution{manifest: m, until: until}, ok
 }
 
 // failing returns what a tag meant last, where that may answer in place of err.

@@ -296,10 +296,10 @@ func TestDroppedListEnds(t *testing.T) {
 // What lists hold of memory has a limit, and a list that is dropped is only
 // asked for again. It ends when nobody reads it any more.
 func TestListsAreBounded(t *testing.T) {
-	const limit = 2 * maxTags
+	const limit = 2 * maxNames
 	l := newLists(limit)
-	bad := func(*tagList) bool { return false }
-	ended := func(list *tagList) bool {
+	bad := func(*nameList) bool { return false }
+	ended := func(list *nameList) bool {
 		select {
 		case <-list.unwanted:
 			return true
@@ -308,11 +308,11 @@ func TestListsAreBounded(t *testing.T) {
 		}
 	}
 	old, _ := l.use("old", bad)
-	for range maxTags {
+	for range maxNames {
 		l.grew(old, 1)
 	}
 	young, _ := l.use("young", bad)
-	for range maxTags {
+	for range maxNames {
 		l.grew(young, 1)
 	}
 	if _, ok := l.get("old"); !ok || l.names != limit {
@@ -326,11 +326,11 @@ func TestListsAreBounded(t *testing.T) {
 	if _, ok := l.get("young"); ok {
 		t.Error("the list used longest ago is still there")
 	}
-	if l.names != maxTags {
-		t.Errorf("%d names, want %d", l.names, maxTags)
+	if l.names != maxNames {
+		t.Errorf("%d names, want %d", l.names, maxNames)
 	}
 	l.grew(young, 1)
-	if l.names != maxTags {
+	if l.names != maxNames {
 		t.Error("a list that was dropped is counted")
 	}
 	if ended(young) {

@@ -49,6 +49,9 @@ func (d tagsDir) List(ctx context.Context) iter.Seq2[Entry, error] {
 				yield(Entry{}, err)
 				return
 			}
+			if IsReferrersTag(tag) && !d.repo.tree.opts.AllTags {
+				continue
+			}
 			if !yield(dirEntry(tag, d.path+"/"+tag), nil) {
 				return
 			}

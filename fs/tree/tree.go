@@ -27,10 +27,14 @@ import (
 type Options struct {
 	Client *registry.Client
 	Store  *cache.Store
+	// AllTags lists tags too that stand for what refers to an image: the lists where
+	// there is no referrers API, and what cosign makes. Others see them by their names
+	// alone.
+	AllTags bool
 	// Registries are hosts listed in the root besides those that were used.
 	Registries []string
 	// TagTTL is for how long a tag means the digest that it was resolved to, and
-	// ListTTL for how long a list of tags is good. With 0 the registry is asked
+	// ListTTL for how long a list is good: of tags, of repositories, of referrers. With 0 the registry is asked
 	// each time.
 	TagTTL, ListTTL time.Duration
 	// StaleIfError is for how long after a registry said what a tag means that is
@@ -73,15 +77,18 @@ type Tree struct {
 	sizes     *lru.Cache[archiveKey, archiveSize]
 	contents  *lru.Cache[manifestID, *contents]   // what manifests refer to
 	indexes   *lru.Cache[registry.Digest, *index] // what indexes have
-	lists     *lists                              // which tags there are
+	lists     *lists                              // which tags and repositories there are
+	referrers *referrerLists                      // what refers to digests
 	flights   *flights                            // what is being asked
 	ahead     *readat.Budget                      // what sequential readers share
 	refreshes refreshes                           // since when what was learned counts
 	stales    *stales                             // which tags mean what they did
 	staleWait time.Duration                       // for an answer where there is a stale one
-	pacer     *pacer                              // who asks how much
-	stop      chan struct{}                       // closed by Close
-	running   sync.WaitGroup
+	// catalogWait is for the next names of a catalog.
+	catalogWait time.Duration
+	pacer       *pacer        // who asks how much
+	stop        chan struct{} // closed by Close
+	running     sync.WaitGroup
 
 	mu     sync.Mutex
 	closed bool // guarded by mu
@@ -109,16 +116,18 @@ func New(opts Options) *Tree {
 	}
 	memory := cmp.Or(opts.Memory, defaultMemory)
 	t := &Tree{
-		opts:      opts,
-		manifests: newManifests(int(memory / 2)),
-		tags:      newLRU[tagKey, cache.Tag](rememberedTags),
-		sizes:     newLRU[archiveKey, archiveSize](rememberedSizes),
-		contents:  newLRU[manifestID, *contents](rememberedContents),
-		indexes:   newLRU[registry.Digest, *index](rememberedIndexes),
-		lists:     newLists(int(memory / 2 / bytesOfTag)),
-		stales:    newStales(),
-		staleWait: defaultStaleWait,
-		stop:      make(chan struct{}),
+		opts:        opts,
+		manifests:   newManifests(int(memory / 2)),
+		tags:        newLRU[tagKey, cache.Tag](rememberedTags),
+		sizes:       newLRU[archiveKey, archiveSize](rememberedSizes),
+		contents:    newLRU[manifestID, *contents](rememberedContents),
+		indexes:     newLRU[registry.Digest, *index](rememberedIndexes),
+		lists:       newLists(int(memory / 2 / bytesOfName)),
+		referrers:   newReferrerLists(),
+		stales:      newStales(),
+		staleWait:   defaultStaleWait,
+		catalogWait: defaultCatalogWait,
+		stop:        make(chan struct{}),
 	}
 	t.ahead = readat.NewBudget(cmp.Or(opts.ReadAhead, defaultReadAhead), cmp.Or(opts.Connections, defaultConnections))
 	t.started = t.now()
@@ -162,7 +171,7 @@ func (t *Tree) Image(ctx context.Context, ref registry.Reference) (*Image, error
 		if err != nil {
 			return nil, err
 		}
-		return &Image{repo: r, tag: ref.Tag, manifest: m}, nil
+		return &Image{repo: r, tag: ref.Tag, manifest: m, pinned: true}, nil
 	}
 	answer, err := r.resolve(ctx, ref.Tag)
 	if err != nil {

@@ -15,13 +15,14 @@ const tokenPath = "/token"
 
 // authorized says whether a request may pass. A token lets through to the
 // repositories that it was asked for.
-func (s *Server) authorized(r *http.Request, repo string) bool {
+func (s *Server) authorized(r *http.Request, req *Request) bool {
 	if s.opts.Bearer {
 		token, ok := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
 		s.mu.Lock()
 		defer s.mu.Unlock()
 		scopes, good := s.tokens[token]
-		return ok && good && (repo == "" || slices.Contains(scopes, "repository:"+repo+":pull"))
+		scope := scopeOf(req)
+		return ok && good && (scope == "" || slices.Contains(scopes, scope))
 	}
 	return s.opts.Username == "" || s.credentials(r)
 }
@@ -31,13 +32,24 @@ func (s *Server) credentials(r *http.Request) bool {
 	return ok && username == s.opts.Username && password == s.opts.Password
 }
 
+// scopeOf is what a token has to be for that lets a request pass; "" is nothing.
+func scopeOf(req *Request) string {
+	switch {
+	case req.Kind == Catalog:
+		return "registry:catalog:*"
+	case req.Repository != "":
+		return "repository:" + req.Repository + ":pull"
+	}
+	return ""
+}
+
 // challenge says how to authenticate.
-func (s *Server) challenge(w http.ResponseWriter, repo string) {
+func (s *Server) challenge(w http.ResponseWriter, req *Request) {
 	challenge := `Basic realm="registrytest"`
 	if s.opts.Bearer {
 		challenge = fmt.Sprintf(`Bearer realm="%s%s",service="registrytest"`, s.URL(), tokenPath)
-		if repo != "" {
-			challenge += fmt.Sprintf(`,scope="repository:%s:pull"`, repo)
+		if scope := scopeOf(req); scope != "" {
+			challenge += fmt.Sprintf(`,scope="%s"`, scope)
 		}
 	}
 	w.Header().Set("WWW-Authenticate", challenge)

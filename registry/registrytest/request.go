@@ -16,7 +16,10 @@ const (
 	Tags     Kind = "tags"
 	Manifest Kind = "manifest"
 	Blob     Kind = "blob"
-	Other    Kind = "other"
+	// Referrers are of a digest, Catalog is of all repositories.
+	Referrers Kind = "referrers"
+	Catalog   Kind = "catalog"
+	Other     Kind = "other"
 )
 
 // A Request is a line of the log. Status and Sent are 0 while it is answered.
@@ -106,15 +109,16 @@ func parse(r *http.Request) *Request {
 		req.Kind = Token
 	case ok && path == "":
 		req.Kind = Ping
+	case ok && path == "_catalog":
+		req.Kind = Catalog
 	case ok && strings.HasSuffix(path, "/tags/list"):
 		req.Kind, req.Repository = Tags, strings.TrimSuffix(path, "/tags/list")
 	case ok:
 		// A repository may have a component called as one of them: the last counts.
-		if i := strings.LastIndex(path, "/manifests/"); i >= 0 {
-			req.Kind, req.Repository, req.Reference = Manifest, path[:i], path[i+len("/manifests/"):]
-		}
-		if i := strings.LastIndex(path, "/blobs/"); i > len(req.Repository) || i >= 0 && req.Kind == Other {
-			req.Kind, req.Repository, req.Reference = Blob, path[:i], path[i+len("/blobs/"):]
+		for kind, in := range map[Kind]string{Manifest: "/manifests/", Blob: "/blobs/", Referrers: "/referrers/"} {
+			if i := strings.LastIndex(path, in); i > len(req.Repository) || i >= 0 && req.Kind == Other {
+				req.Kind, req.Repository, req.Reference = kind, path[:i], path[i+len(in):]
+			}
 		}
 	}
 	return req

@@ -40,8 +40,14 @@ type Options struct {
 	Bearer             bool
 	// IdentityToken, where it is set, is what a token is also given for by OAuth.
 	IdentityToken string
-	// PageSize is how many tags a page has at most; 0 is as many as are asked for.
+	// PageSize is how many tags, repositories or referrers a page has at most; 0 is as
+	// many as are asked for.
 	PageSize int
+	// NoReferrers is a registry without the referrers API, and NoCatalog the status
+	// that it answers with in place of a catalog: 0 is that it has one, 200 an
+	// empty one.
+	NoReferrers bool
+	NoCatalog   int
 	// Listener is where it is reached; nil is a port on loopback.
 	Listener net.Listener
 	// Prefix is a path before that of the API, such as "/mirror"; "" is none.
@@ -110,8 +116,8 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request, req *Request) {
 		s.serveToken(w, r)
 		return
 	}
-	if !s.authorized(r, req.Repository) {
-		s.challenge(w, req.Repository)
+	if !s.authorized(r, req) {
+		s.challenge(w, req)
 		return
 	}
 	w.Header().Set("Docker-Distribution-API-Version", "registry/2.0")
@@ -128,6 +134,10 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request, req *Request) {
 		s.serveManifest(w, r, req)
 	case Blob:
 		s.serveBlob(w, r, req)
+	case Referrers:
+		s.serveReferrers(w, r, req)
+	case Catalog:
+		s.serveCatalog(w, r)
 	default:
 		http.NotFound(w, r)
 	}
@@ -148,6 +158,13 @@ func (s *Server) serveTags(w http.ResponseWriter, r *http.Request, req *Request)
 		refuse(w, http.StatusNotFound, "NAME_UNKNOWN", "repository name not known to registry")
 		return
 	}
+	names = s.page(w, r, names)
+	w.Header().Set("Content-Type", "application/json")
+	_ = json.NewEncoder(w).Encode(map[string]any{"name": req.Repository, "tags": names}) // the client left
+}
+
+// page returns the names of the page that is asked for, and sets where the next is.
+func (s *Server) page(w http.ResponseWriter, r *http.Request, names []string) []string {
 	slices.Sort(names)
 	if last := r.URL.Query().Get("last"); last != "" {
 		i, found := slices.BinarySearch(names, last)
@@ -166,13 +183,12 @@ func (s *Server) serveTags(w http.ResponseWriter, r *http.Request, req *Request)
 	if n < len(names) {
 		names = names[:n]
 		next := url.Values{"n": {strconv.Itoa(n)}, "last": {names[n-1]}}
-		w.Header().Set("Link", fmt.Sprintf(`</v2/%s/tags/list?%s>; rel="next"`, req.Repository, next.Encode()))
+		w.Header().Set("Link", fmt.Sprintf(`<%s?%s>; rel="next"`, r.URL.Path, next.Encode()))
 	}
-	w.Header().Set("Content-Type", "application/json")
 	if names == nil {
 		names = []string{}
 	}
-	_ = json.NewEncoder(w).Encode(map[string]any{"name": req.Repository, "tags": names}) // the client left
+	return names
 }
 
 func (s *Server) serveManifest(w http.ResponseWriter, _ *http.Request, req *Request) {
