@@ -11,14 +11,14 @@ const applicationHelp = `Container registries as directories; and their tags, ma
 
 The variable shown with a flag sets it too; the command line wins, and there --no-FLAG takes back a flag without a value.
 
-The exit code is 0, 1 after a failure, 2 after a wrong call.`
+The exit code is 0, 1 after a failure, 2 after a wrong call; that of diff is 1 where the two differ, 2 after a failure.`
 
 // usageTemplate is kingpin's, but for examples, variables, and the room that
 // commands take: each has one example in the list of all, the others in its own
 // help.
 const usageTemplate = `{{define "Arguments" -}}
 {{if .FlagSummary}} {{.FlagSummary}}{{end -}}
-{{range .Args}}{{if not .Required}} [<{{.Name}}>]{{else}} <{{.Name}}>{{end}}{{end -}}
+{{range .Args}}{{if not .Required}} [<{{.Name}}>{{Dots .}}]{{else}} <{{.Name}}>{{Dots .}}{{end}}{{end -}}
 {{end -}}
 
 {{with .Context.SelectedCommand -}}
@@ -74,6 +74,7 @@ func helpFunctions() template.FuncMap {
 		"Examples":          exampleLines,
 		"FirstExample":      firstExample,
 		"Environment":       environment,
+		"Dots":              dots,
 		"Roff":              roff,
 		"ManFlag":           manFlag,
 		"Variables":         variableRows,
@@ -102,6 +103,14 @@ func forPeople(commands []*kingpin.CmdModel) []*kingpin.CmdModel {
 // comment where it needs one. What to type first is in the list of all commands.
 func exampleLines(c *kingpin.CmdModel) []string {
 	return strings.FieldsFunc(c.HelpLong, func(r rune) bool { return r == '\n' })
+}
+
+// dots follow the name of an argument that there may be several of.
+func dots(a *kingpin.ArgModel) string {
+	if v, ok := a.Value.(interface{ IsCumulative() bool }); ok && v.IsCumulative() {
+		return "..."
+	}
+	return ""
 }
 
 func firstExample(c *kingpin.CmdModel) string {

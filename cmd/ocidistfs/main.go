@@ -65,18 +65,21 @@ func run(ctx context.Context, args []string, s streams) int {
 		help = "ocidistfs " + name + " --help"
 	}
 	var usage usageError
+	failed := failure{code: exitFailed}
 	switch {
 	case err == nil, closedEarly(err):
 		return 0
+	case errors.As(err, &failed) && failed.err == nil:
+		return failed.code
 	case errors.As(err, &usage):
 		fmt.Fprintf(s.err, "ocidistfs: %v; see %s\n", err, help)
 		return exitUsage
 	case ctx.Err() != nil && errors.Is(err, context.Canceled):
 		fmt.Fprintln(s.err, "ocidistfs: interrupted")
-		return exitFailed
+		return failed.code
 	default:
 		fmt.Fprintln(s.err, "ocidistfs:", explain(err))
-		return exitFailed
+		return failed.code
 	}
 }
 

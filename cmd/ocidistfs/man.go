@@ -9,7 +9,7 @@ import (
 // manTemplate is the manual page, in the macros of man(7).
 const manTemplate = `{{define "Arguments" -}}
 {{if .FlagSummary}} {{.FlagSummary|Roff}}{{end -}}
-{{range .Args}}{{if not .Required}} [<{{.Name}}>]{{else}} <{{.Name}}>{{end}}{{end -}}
+{{range .Args}}{{if not .Required}} [<{{.Name}}>{{Dots .}}]{{else}} <{{.Name}}>{{Dots .}}{{end}}{{end -}}
 {{end -}}
 
 {{define "Flags" -}}
@@ -77,6 +77,7 @@ The last errors of a mount, with what the registry said.
 What the mount is and does, for programs.
 .SH "EXIT STATUS"
 0, 1 after a failure, 2 after a wrong call.
+That of \fBdiff\fR is 0 where the two are the same, 1 where they differ, 2 after a failure.
 .SH "SEE ALSO"
 .BR docker (1),
 .BR podman (1),

@@ -78,3 +78,10 @@ func writeJSON(w io.Writer, v any) error {
 	enc.SetIndent("", "\t")
 	return enc.Encode(v)
 }
+
+// writeLine writes an object as one line, for who reads as it comes.
+func writeLine(w io.Writer, v any) error {
+	enc := json.NewEncoder(w)
+	enc.SetEscapeHTML(false)
+	return enc.Encode(v)
+}
