@@ -84,9 +84,18 @@ func imageOf(ctx context.Context, t *tree.Tree, store *cache.Store, ref registry
 	}, nil
 }
 
+// An assembled file is made of what the cache has as files, such as image.tar.
+type assembled interface {
+	tree.OpenFile
+	Intact() bool
+	Parts() []cache.Part
+}
+
+var _ assembled = (*tree.OpenArchive)(nil)
+
 // saveTar writes an archive to an empty file. Where it can be made of the cache's
 // files, all that is done before is to bring into the cache what is missing.
-func saveTar(ctx context.Context, dst *os.File, meter io.Writer, tar *tree.OpenArchive, store *cache.Store) error {
+func saveTar(ctx context.Context, dst *os.File, meter io.Writer, tar assembled, store *cache.Store) error {
 	if !store.CanClone(dst) || !tar.Intact() && !store.Fits(tar.Size()) {
 		return copyAll(ctx, io.MultiWriter(&writtenBack{File: dst}, meter), tar)
 	}
