@@ -28,7 +28,7 @@ func newApplication(s streams) *application {
 	a := &application{k, map[string]command{}, s}
 	for _, add := range []func(*kingpin.Application) (string, command){
 		addMount, addUnmount, addStatus, addRefresh, addDoctor, addTags, addManifest, addPull,
-		addLs, addCat, addCp, addTree,
+		addLs, addCat, addCp, addTree, addDiff,
 		addCacheInfo, addCacheVerify, addCachePrune, addCacheClear, addDemo,
 		addCompletion, addVersion, addComplete, addDaemon,
 	} {
