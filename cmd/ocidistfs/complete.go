@@ -91,7 +91,9 @@ func (l *parsedLine) flags() []*kingpin.FlagModel {
 }
 
 func (l *parsedLine) flag(name string) *kingpin.FlagModel {
-	i := slices.IndexFunc(l.flags(), func(f *kingpin.FlagModel) bool { return f.Name == name })
+	i := slices.IndexFunc(l.flags(), func(f *kingpin.FlagModel) bool {
+		return f.Name == name || f.Short != 0 && name == "-"+string(f.Short)
+	})
 	if i < 0 {
 		return nil
 	}
@@ -127,8 +129,14 @@ func (l *parsedLine) complete(word string) completion {
 			c.candidates = append(c.candidates, candidate{command.Name, command.Help})
 		}
 		return c
-	case l.arguments < len(l.command.Args):
-		return l.value(l.command.Args[l.arguments].Name, word)
+	}
+	args := l.command.Args
+	i := l.arguments
+	if last := len(args) - 1; i > last && last >= 0 && dots(args[last]) != "" {
+		i = last
+	}
+	if i < len(args) {
+		return l.value(args[i].Name, word)
 	}
 	return completion{}
 }
@@ -137,7 +145,7 @@ func (l *parsedLine) complete(word string) completion {
 func (l *parsedLine) value(name, word string) completion {
 	known := cache.NamesIn(l.cache())
 	switch name {
-	case "REFERENCE":
+	case "REFERENCE", "OTHER":
 		return l.reference(known, word, ":")
 	case "REPOSITORY":
 		return l.reference(known, word, "")
@@ -148,7 +156,15 @@ func (l *parsedLine) value(name, word string) completion {
 		return ignoring(fs.Mounts())
 	case "SHELL":
 		return words([]string{"bash", "zsh", "fish"})
-	case "PATH", "--cache-dir":
+	case "PATH":
+		switch {
+		case l.command.Name == "refresh":
+			return completion{kind: ofDirectories}
+		case l.command.Name == "cp" && l.arguments > 0: // where to
+			return completion{kind: ofFiles}
+		}
+		return words(pathsIn(l.cache(), word))
+	case "--cache-dir":
 		return completion{kind: ofDirectories}
 	case "--path", "--log-file", "--ca-cert", "--client-cert", "--client-key", "--hosts-dir":
 		return completion{kind: ofFiles}
