@@ -15,12 +15,11 @@ type attributed interface {
 	Attributes(ctx context.Context) (map[string]string, error)
 }
 
-// attributesOf are the extended attributes of a file; those of directories may cost a
-// request, and what has none has no attributes.
+// attributesOf are the extended attributes of a node, none where it has none. Those of a
+// directory that was not listed may cost a request.
 func attributesOf(ctx context.Context, node tree.Node) (map[string]string, error) {
-	a, ok := node.(attributed)
-	if _, isFile := node.(tree.File); !ok || !isFile {
-		return nil, nil
+	if a, ok := node.(attributed); ok {
+		return a.Attributes(ctx)
 	}
-	return a.Attributes(ctx)
+	return nil, nil
 }

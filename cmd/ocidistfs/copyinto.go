@@ -81,7 +81,7 @@ func (c *copying) followed(ctx context.Context, root *os.Root, name string, link
 	if err != nil {
 		return err
 	}
-	if strings.HasPrefix(link.path+"/", place.Path+"/") || place.Path == "" {
+	if isBelow(link.path, place.Path) {
 		return fmt.Errorf("%s: it leads to a directory that it is in itself", link.path)
 	}
 	source := rowOf(place, name).look(ctx)
@@ -90,6 +90,9 @@ func (c *copying) followed(ctx context.Context, root *os.Root, name string, link
 	}
 	return c.node(ctx, root, name, source)
 }
+
+// isBelow says whether a path leads through a directory.
+func isBelow(path, dir string) bool { return dir == "" || strings.HasPrefix(path, dir+"/") }
 
 // appear has something made under another name, which is there whole or not at all.
 func (c *copying) appear(root *os.Root, name string, create func(temporary string) error) error {
@@ -130,7 +133,7 @@ func (c *copying) file(ctx context.Context, root *os.Root, name string, source t
 	}
 	err = saveFile(ctx, f, c.meter, open, c.store)
 	if err == nil && c.preserve {
-		err = c.attributes(ctx, f, source)
+		err = giveAttributes(ctx, f, source.Node)
 	}
 	if err == nil && keep {
 		err = f.Chmod(mode)
@@ -144,9 +147,9 @@ func (c *copying) file(ctx context.Context, root *os.Root, name string, source t
 	return root.Chtimes(name, time.Now(), attr.ModTime)
 }
 
-// attributes gives a copy the extended attributes of what it is a copy of.
-func (c *copying) attributes(ctx context.Context, f *os.File, source tree.Place) error {
-	all, err := attributesOf(ctx, source.Node)
+// giveAttributes gives a copy the extended attributes of what it is a copy of.
+func giveAttributes(ctx context.Context, f *os.File, source tree.Node) error {
+	all, err := attributesOf(ctx, source)
 	if err != nil {
 		return err
 	}
@@ -196,7 +199,10 @@ func (c *copying) directory(ctx context.Context, root *os.Root, name string, sou
 		return err
 	}
 	if c.preserve {
-		err = root.Chmod(name, mode)
+		if f, failed := root.Open(name); failed == nil {
+			err = errors.Join(giveAttributes(ctx, f, source.node), f.Close())
+		}
+		err = errors.Join(err, root.Chmod(name, mode))
 	}
 	if err == nil && (c.preserve || !exists) {
 		err = root.Chtimes(name, time.Now(), source.attr.ModTime)

@@ -252,8 +252,10 @@ func writeRow(ctx context.Context, w io.Writer, r row) error {
 	if r.err != nil {
 		j.Error = r.err.Error()
 	}
-	if a, err := attributesOf(ctx, r.node); err == nil {
-		j.Digest = a[digestAttribute]
+	if _, ok := r.node.(tree.File); ok {
+		if a, err := attributesOf(ctx, r.node); err == nil {
+			j.Digest = a[digestAttribute]
+		}
 	}
 	return writeLine(w, j)
 }
