@@ -102,8 +102,9 @@ func namesBelow(t *testing.T, dir string) []string {
 	return names
 }
 
-// A tree whose names lead elsewhere is copied without them, and nothing is written
-// outside the directory.
+// TestCopyNames: "What cp copies is there whole or not at all, and nowhere but in the
+// directory that it is copied to." Names of a tree that lead elsewhere are left out;
+// what links on the disk do is in testdata/cp.txtar.
 func TestCopyNames(t *testing.T) {
 	dir, told := copyTestDir(t, testDir{
 		"good": testFile{"1"}, "..": testFile{"2"}, "../up": testFile{"3"}, "a/b": testFile{"4"}, "/abs": testFile{"5"}, "": testFile{"6"},

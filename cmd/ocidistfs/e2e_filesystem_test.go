@@ -57,6 +57,11 @@ func TestFilesystems(t *testing.T) {
 			if n := s.Count(registrytest.Blob); n != 0 {
 				t.Errorf("the second pull made %d requests for blobs", n)
 			}
+			// The command cp makes a file in the same way.
+			bash(t, "ocidistfs cp --cache-dir "+disk+"/cache "+s.Host()+"/a/tags/1/image.tar "+disk+"/cp.tar; cmp "+disk+"/cp.tar "+disk+"/want.tar")
+			if used := usedBytes(t, disk, "cp.tar"); c.shares == (used > size) {
+				t.Errorf("a file copied beside the cache takes %d bytes of its own", used)
+			}
 			// How much of a file is shared, filefrag and du do not agree on with both.
 			if used := usedBytes(t, disk, "warm.tar"); c.shares == (used > size) {
 				t.Errorf("a tarball beside the cache takes %d bytes of its own", used)
