@@ -27,7 +27,7 @@ func newApplication(s streams) *application {
 	k.Terminate(func(code int) { panic(exited(code)) })
 	a := &application{k, map[string]command{}, s}
 	for _, add := range []func(*kingpin.Application) (string, command){
-		addMount, addUnmount, addStatus, addRefresh, addDoctor, addTags, addManifest, addPull,
+		addMount, addUnmount, addStatus, addRefresh, addDoctor, addTags, addManifest, addPull, addVerify,
 		addLs, addCat, addCp, addTree, addDiff,
 		addCacheInfo, addCacheVerify, addCachePrune, addCacheClear, addDemo,
 		addCompletion, addVersion, addComplete, addDaemon,
@@ -87,8 +87,11 @@ func (a *application) parse(args []string) (name string, code int, err error) {
 	return name, 0, nil
 }
 
-// joinDashes makes "--path -" one argument: kingpin 2.4 takes a dash by itself
-// for nothing.
+// dash is what a command gets for an argument "-": kingpin 2.4 takes a dash by itself
+// for nothing, and the system has no argument with a NUL.
+const dash = "\x00-"
+
+// joinDashes makes "--path -" one argument, and "-" by itself one that kingpin takes.
 func joinDashes(args []string) []string {
 	var joined []string
 	for _, arg := range args {
@@ -96,6 +99,9 @@ func joinDashes(args []string) []string {
 		if arg == "-" && last >= 0 && len(joined[last]) > 2 && strings.HasPrefix(joined[last], "--") && !strings.Contains(joined[last], "=") {
 			joined[last] += "=-"
 			continue
+		}
+		if arg == "-" {
+			arg = dash
 		}
 		joined = append(joined, arg)
 	}

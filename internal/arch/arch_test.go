@@ -20,7 +20,7 @@ const module = "github.com/ocidistfs/ocidistfs"
 // mayImport is the direction in which imports run, as the table in
 // docs/design.md has it. What only tests need is not in it, and may import all.
 var mayImport = map[string][]string{
-	"cmd/ocidistfs": {"fs", "fs/tree", "registry", "cache"},
+	"cmd/ocidistfs": {"fs", "fs/tree", "fs/imagetar", "registry", "cache"},
 	"fs":            {"fs/tree", "registry", "cache"},
 	"fs/tree":       {"fs/imagetar", "fs/readat", "registry", "cache"},
 	"fs/imagetar":   {"fs/readat"},
