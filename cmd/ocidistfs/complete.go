@@ -166,7 +166,7 @@ func (l *parsedLine) value(name, word string) completion {
 		return words(pathsIn(l.cache(), word))
 	case "--cache-dir":
 		return completion{kind: ofDirectories}
-	case "--path", "--log-file", "--ca-cert", "--client-cert", "--client-key", "--hosts-dir":
+	case "FILE", "--path", "--log-file", "--ca-cert", "--client-cert", "--client-key", "--hosts-dir":
 		return completion{kind: ofFiles}
 	case "HOST", "--registry", "--insecure", "--allow-hosts":
 		return words(hostsOf(known, ""))

@@ -51,7 +51,7 @@ func TestComplete(t *testing.T) {
 	app := newApplication(streams{strings.NewReader(""), &bytes.Buffer{}, &bytes.Buffer{}})
 	for _, c := range []struct{ line, want string }{
 		{"pu", "pull"},
-		{"", "mount unmount status refresh doctor tags manifest pull ls cat cp tree diff cache demo completion version"},
+		{"", "mount unmount status refresh doctor tags manifest pull verify ls cat cp tree diff cache demo completion version"},
 		{"nosuch", ""},
 		{"nosuch a", ""},
 		{"-", "--help"},
@@ -62,6 +62,8 @@ func TestComplete(t *testing.T) {
 		{"pull -- --pa", ""},
 		{"pull --path ", ":files"},
 		{"pull --path=", ":files"},
+		{"verify ", ":files"},
+		{"verify - reg", "reg.example.com:5000/"},
 		{"pull --path - ", "docker.io/ reg.example.com:5000/"},
 		{"pull ", "docker.io/ reg.example.com:5000/"},
 		{"pull reg", "reg.example.com:5000/"},

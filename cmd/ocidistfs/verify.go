@@ -76,11 +76,11 @@ func (v *verification) run(ctx context.Context, s streams) error {
 	}
 	contents, err := imagetar.ReadContents(ctx, file)
 	if err != nil {
-		return fmt.Errorf("verify %s: %w", v.file, err)
+		return fmt.Errorf("verify %s: %w", v.called(), err)
 	}
 	found, err := contents.Compare(wanted)
 	if err != nil {
-		return fmt.Errorf("verify %s: %w", v.file, err)
+		return fmt.Errorf("verify %s: %w", v.called(), err)
 	}
 	difference := found.Difference()
 	if v.asJSON {
@@ -89,9 +89,32 @@ func (v *verification) run(ctx context.Context, s streams) error {
 		err = writeComparison(s.out, found)
 	}
 	if err == nil && difference != "" {
-		err = fmt.Errorf("%s is not %s: %s", v.file, v.ref, difference)
+		err = v.another(found, wanted.Index, fmt.Errorf("%s is not %s: %s", v.called(), v.ref, difference))
 	}
 	return err
+}
+
+// another adds to an error what image it is in place of the one that was meant, where
+// the registry's index says that.
+func (v *verification) another(found *imagetar.Comparison, index []byte, err error) error {
+	for _, p := range found.Parts {
+		if p.Part != "manifest" || p.State != imagetar.Differs {
+			continue
+		}
+		// Anybody may have chosen it.
+		if platform, parseErr := tree.ParsePlatform(imagetar.PlatformOf(index, p.Found)); parseErr == nil {
+			return advised{err, fmt.Sprintf("it is the image for %s: --platform %s compares with that", platform, platform)}
+		}
+	}
+	return err
+}
+
+// called is the tarball in an error.
+func (v *verification) called() string {
+	if v.file == "-" {
+		return "standard input"
+	}
+	return v.file
 }
 
 // open opens the tarball, which end closes.

@@ -93,6 +93,22 @@ func entryOf(index []byte, image v1.Hash, size int64) (saveEntry, error) {
 	return saveEntry{}, fmt.Errorf("index: it does not name %s", image)
 }
 
+// PlatformOf is the platform that an index has for a manifest, as in "linux/arm64"; ""
+// where it has none, or what it has is no index.
+func PlatformOf(index []byte, manifest v1.Hash) string {
+	entries, err := entriesOf(index)
+	if err != nil {
+		return ""
+	}
+	for _, e := range entries {
+		if e.Digest == manifest.String() && e.Platform != nil {
+			parts := []string{e.Platform.OS, e.Platform.Architecture, e.Platform.Variant}
+			return strings.TrimSuffix(strings.Join(parts, "/"), "/")
+		}
+	}
+	return ""
+}
+
 // AttestationOf is the descriptor of what the engine pulls and saves with an image
 // of an index: the manifest of BuildKit's attestations, the last one where there are
 // more. ok is false where there is none. It fails where the index is none, or has
