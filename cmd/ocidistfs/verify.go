@@ -18,8 +18,8 @@ import (
 	"github.com/ocidistfs/ocidistfs/registry"
 )
 
-// A verification is one run of the command verify.
-type verification struct {
+// A tarballCheck is one run of the command verify.
+type tarballCheck struct {
 	connection
 	file     string
 	ref      registry.Reference
@@ -35,7 +35,7 @@ ocidistfs verify --json alpine.tar docker.io/library/alpine:3.10 | jq -r .differ
 `
 
 func addVerify(app *kingpin.Application) (string, command) {
-	var v verification
+	var v tarballCheck
 	var reference, platform string
 	cmd := app.Command("verify", "Compare the image in a tarball with the registry's, without downloading it.").HelpLong(verifyExamples)
 	v.flags(cmd)
@@ -64,7 +64,7 @@ func addVerify(app *kingpin.Application) (string, command) {
 	}
 }
 
-func (v *verification) run(ctx context.Context, s streams) error {
+func (v *tarballCheck) run(ctx context.Context, s streams) error {
 	file, end, err := v.open(s.in)
 	if err != nil {
 		return err
@@ -96,7 +96,7 @@ func (v *verification) run(ctx context.Context, s streams) error {
 
 // another adds to an error what image it is in place of the one that was meant, where
 // the registry's index says that.
-func (v *verification) another(found *imagetar.Comparison, index []byte, err error) error {
+func (v *tarballCheck) another(found *imagetar.Comparison, index []byte, err error) error {
 	for _, p := range found.Parts {
 		if p.Part != "manifest" || p.State != imagetar.Differs {
 			continue
@@ -110,7 +110,7 @@ func (v *verification) another(found *imagetar.Comparison, index []byte, err err
 }
 
 // called is the tarball in an error.
-func (v *verification) called() string {
+func (v *tarballCheck) called() string {
 	if v.file == "-" {
 		return "standard input"
 	}
@@ -118,7 +118,7 @@ func (v *verification) called() string {
 }
 
 // open opens the tarball, which end closes.
-func (v *verification) open(in io.Reader) (file io.Reader, end func(), err error) {
+func (v *tarballCheck) open(in io.Reader) (file io.Reader, end func(), err error) {
 	if v.file == "-" {
 		return in, func() {}, nil
 	}
@@ -134,7 +134,7 @@ func (v *verification) open(in io.Reader) (file io.Reader, end func(), err error
 }
 
 // wanted is what the registry says of the image: its manifests.
-func (v *verification) wanted(ctx context.Context, s streams) (imagetar.Wanted, error) {
+func (v *tarballCheck) wanted(ctx context.Context, s streams) (imagetar.Wanted, error) {
 	repo, _, end, err := v.repository(ctx, v.ref, s)
 	if err != nil {
 		return imagetar.Wanted{}, err

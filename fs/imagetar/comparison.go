@@ -86,7 +86,7 @@ func (c *Comparison) Difference() string {
 // several images, the one of the wanted name is meant, else the one of its digest. It
 // fails where the tarball holds no image, or none that can be meant.
 func (c *Contents) Compare(w Wanted) (*Comparison, error) {
-	parsed, err := parse(w.Manifest)
+	parsed, err := Parse(w.Manifest)
 	if err != nil {
 		return nil, err
 	}
@@ -121,7 +121,7 @@ func hashOf(b []byte) v1.Hash {
 }
 
 // layoutParts compares an image of a layout.
-func (c *Contents) layoutParts(w *Wanted, wanted *manifest, image *storedImage) ([]Part, error) {
+func (c *Contents) layoutParts(w *Wanted, wanted *Manifest, image *storedImage) ([]Part, error) {
 	var parts []Part
 	found := image.digest
 	switch {
@@ -150,7 +150,7 @@ func (c *Contents) layoutParts(w *Wanted, wanted *manifest, image *storedImage) 
 	}
 
 	manifestPart := Part{Part: "manifest", Digest: w.digest, State: Differs, Found: found, Member: blobName(found)}
-	theirs, err := parse(c.documentOf(blobName(found)))
+	theirs, err := Parse(c.documentOf(blobName(found)))
 	if err != nil {
 		// What is in its place is none; what there is besides has no order.
 		return append(parts, manifestPart), nil
@@ -177,7 +177,7 @@ func madeUp(parts []Part) bool {
 	return uncompressed
 }
 
-func layerNames(m *manifest) []string {
+func layerNames(m *Manifest) []string {
 	var names []string
 	for _, layer := range m.Layers {
 		names = append(names, blobName(layer.Digest))
@@ -186,7 +186,7 @@ func layerNames(m *manifest) []string {
 }
 
 // parts compares the config and the layers, which the tarball has by these names.
-func (c *Contents) parts(wanted *manifest, config string, layers []string) []Part {
+func (c *Contents) parts(wanted *Manifest, config string, layers []string) []Part {
 	parts := []Part{c.part("config", wanted.Config.Digest, config)}
 	var diffIDs []v1.Hash
 	if parts[0].State == OK {

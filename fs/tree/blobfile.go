@@ -90,18 +90,33 @@ func (r *repository) guarded(ctx context.Context, open OpenFile, d registry.Dige
 }
 
 // readBlob returns all bytes of a small blob, verified.
-func (r *repository) readBlob(ctx context.Context, d v1.Descriptor) ([]byte, error) {
-	open, err := r.openBlob(ctx, d)
+func (r *repository) readBlob(ctx context.Context, d v1.Descriptor) (b []byte, err error) {
+	blob, err := r.openBlob(ctx, d)
 	if err != nil {
 		return nil, err
 	}
-	guarded, err := r.guarded(ctx, open, d.Digest)
+	open, err := r.guarded(ctx, blob, d.Digest)
 	if err != nil {
 		return nil, err
 	}
-	b := make([]byte, d.Size)
-	if n, err := guarded.ReadAt(ctx, b, 0); n < len(b) {
-		return nil, errors.Join(err, open.Close())
+	defer func() { err = errors.Join(err, open.Close()) }()
+	b = make([]byte, d.Size)
+	// The one who completes a blob gets its last bytes when it has its digest.
+	if n, err := open.ReadAt(ctx, b, 0); n < len(b) {
+		return nil, fmt.Errorf("read %s@%s: %w", r.name(), d.Digest, err)
 	}
-	return b, open.Close()
+	return b, nil
+}
+
+// ErrTooLong is a blob that is longer than whoever wants to have it in memory takes.
+var ErrTooLong = errors.New("it is too long")
+
+// ReadBlob returns all bytes of a blob of the image, such as its config, through the
+// cache, and verified. The error is [ErrTooLong] where it is longer than limit, in
+// bytes; then nothing is fetched.
+func (i *Image) ReadBlob(ctx context.Context, d v1.Descriptor, limit int64) ([]byte, error) {
+	if d.Size > limit {
+		return nil, fmt.Errorf("blob %s@%s: %w: %d bytes of %d", i.repo.name(), d.Digest, ErrTooLong, d.Size, limit)
+	}
+	return i.repo.readBlob(ctx, d)
 }
