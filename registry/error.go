@@ -94,7 +94,7 @@ func wrap(op, ref string, err error) error {
 		e.Status = answered.StatusCode
 		messages := make([]string, 0, len(answered.Errors))
 		for _, d := range answered.Errors {
-			messages = append(messages, said(string(d.Code), d.Message))
+			messages = append(messages, said(redacted(string(d.Code), answered.Request), redacted(d.Message, answered.Request)))
 		}
 		e.Err = statusError(answered.StatusCode, messages)
 	}
@@ -155,7 +155,7 @@ func answerError(op, ref string, resp *http.Response) error {
 	var messages []string
 	if json.Unmarshal(body, &document) == nil {
 		for _, d := range document.Errors {
-			messages = append(messages, said(d.Code, redacted(d.Message, resp.Request)))
+			messages = append(messages, said(redacted(d.Code, resp.Request), redacted(d.Message, resp.Request)))
 		}
 	}
 	err := statusError(resp.StatusCode, messages)

@@ -4,7 +4,9 @@ import (
 	"context"
 	"encoding/base64"
 	"fmt"
+	"io"
 	"net/http"
+	"net/url"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -54,7 +56,7 @@ func redacted(said string, req *http.Request) string {
 	if req == nil {
 		return said
 	}
-	var secrets []string
+	secrets := formSecrets(req)
 	scheme, credentials, _ := strings.Cut(req.Header.Get("Authorization"), " ")
 	secrets = append(secrets, credentials)
 	if plain, err := base64.StdEncoding.DecodeString(credentials); err == nil && strings.EqualFold(scheme, "basic") {
@@ -77,6 +79,27 @@ func redacted(said string, req *http.Request) string {
 		}
 	}
 	return said
+}
+
+// formSecrets are what a token server is told in a form (OAuth 2.0, RFC 6749).
+func formSecrets(req *http.Request) []string {
+	if req.GetBody == nil || req.Header.Get("Content-Type") != "application/x-www-form-urlencoded" {
+		return nil
+	}
+	body, err := req.GetBody()
+	if err != nil {
+		return nil
+	}
+	defer func() { _ = body.Close() }() // it is in memory
+	b, err := io.ReadAll(body)
+	if err != nil {
+		return nil
+	}
+	form, err := url.ParseQuery(string(b))
+	if err != nil {
+		return nil
+	}
+	return append(form["refresh_token"], form["password"]...)
 }
 
 // noting keeps the details of the last error that was answered where the caller

@@ -47,23 +47,33 @@ func TestRequestID(t *testing.T) {
 func TestErrorHasNoSecrets(t *testing.T) {
 	echo := func(w http.ResponseWriter, r *http.Request, req registrytest.Request, next http.HandlerFunc) {
 		_, password, _ := r.BasicAuth()
-		answering(403, "denied: "+r.Header.Get("Authorization")+" "+password+" "+r.URL.RawQuery+" "+r.URL.Query().Get("signature"),
+		answering(403, "denied: "+r.Header.Get("Authorization")+" "+password+" "+r.URL.RawQuery+" "+r.URL.Query().Get("signature")+" "+r.PostFormValue("refresh_token"),
 			"X-Request-Id", r.Header.Get("Authorization")+r.URL.RawQuery)(w, r, req, next)
 	}
+	login, identity := authn.AuthConfig{Username: "u", Password: "secret"}, authn.AuthConfig{IdentityToken: "identity/1+"}
 	for name, c := range map[string]struct {
 		server registrytest.Options
+		login  authn.AuthConfig
+		by     registrytest.Kind // what says it again
 		secret string
 	}{
-		"password": {registrytest.Options{Username: "u", Password: "secret"}, "secret"},
-		"encoded":  {registrytest.Options{Username: "u", Password: "secret"}, "dTpzZWNyZXQ="},
-		"token":    {registrytest.Options{Username: "u", Password: "secret", Bearer: true}, "token-1"},
+		"password":             {registrytest.Options{Username: "u", Password: "secret"}, login, registrytest.Manifest, "secret"},
+		"encoded":              {registrytest.Options{Username: "u", Password: "secret"}, login, registrytest.Manifest, "dTpzZWNyZXQ="},
+		"token":                {registrytest.Options{Username: "u", Password: "secret", Bearer: true}, login, registrytest.Manifest, "token-1"},
+		"password for a token": {registrytest.Options{Username: "u", Password: "secret", Bearer: true}, login, registrytest.Token, "secret"},
+		"encoded for a token":  {registrytest.Options{Username: "u", Password: "secret", Bearer: true}, login, registrytest.Token, "dTpzZWNyZXQ="},
+		"identity token":       {registrytest.Options{Bearer: true, IdentityToken: "identity/1+"}, identity, registrytest.Token, "identity"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := registrytest.Start(t, c.server)
-			s.Break(registrytest.Only(registrytest.Manifest, echo))
-			r := repositoryOf(t, clientOf(t, Options{Keychain: fixed(authn.AuthConfig{Username: "u", Password: "secret"})}), s.Host()+"/a")
-			if _, err := r.Manifest(t.Context(), "x"); statusOf(err) != 403 || strings.Contains(err.Error(), c.secret) {
+			s.Break(registrytest.Only(c.by, echo))
+			client := clientOf(t, Options{Keychain: fixed(c.login)})
+			_, err := repositoryOf(t, client, s.Host()+"/a").Manifest(t.Context(), "x")
+			if statusOf(err) != 403 || strings.Contains(err.Error(), c.secret) || !strings.Contains(err.Error(), "denied") {
 				t.Errorf("%v", err)
+			}
+			if _, err := client.Probe(t.Context(), s.Host()); c.by == registrytest.Token && (err == nil || strings.Contains(err.Error(), c.secret)) {
+				t.Errorf("probe: %v", err)
 			}
 		})
 	}
