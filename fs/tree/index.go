@@ -85,9 +85,18 @@ type indexEntry struct {
 	MediaType types.MediaType `json:"mediaType"`
 	Digest    string          `json:"digest"`
 	Size      int64           `json:"size"`
-	Platform  *v1.Platform    `json:"platform"`
+	Platform  *entryPlatform  `json:"platform"`
 	// Annotations are parsed where they are needed.
 	Annotations json.RawMessage `json:"annotations"`
+}
+
+// entryPlatform is a platform without what may be a list, of millions of nothing, and
+// which no choice rests on: the features of systems and processors.
+type entryPlatform struct {
+	Architecture string `json:"architecture"`
+	OS           string `json:"os"`
+	OSVersion    string `json:"os.version"`
+	Variant      string `json:"variant"`
 }
 
 // UnmarshalJSON gives up where there are too many.
@@ -127,7 +136,7 @@ func (e indexEntry) spec() (ocispec.Platform, bool) {
 	}
 	spec := platforms.Normalize(ocispec.Platform{
 		OS: e.Platform.OS, Architecture: e.Platform.Architecture, Variant: e.Platform.Variant,
-		OSVersion: e.Platform.OSVersion, OSFeatures: e.Platform.OSFeatures,
+		OSVersion: e.Platform.OSVersion,
 	})
 	return spec, spec.OS != "unknown"
 }
@@ -173,5 +182,9 @@ func (e indexEntry) descriptor() (v1.Descriptor, error) {
 	if err != nil {
 		return v1.Descriptor{}, fmt.Errorf("index: %.200s", err.Error())
 	}
-	return v1.Descriptor{MediaType: e.MediaType, Digest: d, Size: e.Size, Platform: e.Platform}, nil
+	found := v1.Descriptor{MediaType: e.MediaType, Digest: d, Size: e.Size}
+	if p := e.Platform; p != nil {
+		found.Platform = &v1.Platform{Architecture: p.Architecture, OS: p.OS, OSVersion: p.OSVersion, Variant: p.Variant}
+	}
+	return found, nil
 }

@@ -129,6 +129,7 @@ func TestPlatformSelectFromOddIndexes(t *testing.T) {
 		"null entries":                       {`{"manifests":[null,` + good + `]}`, 7, ""},
 		"no list":                            {`{"manifests":{}}`, 0, "no list"},
 		"too many":                           {`{"manifests":[` + strings.Repeat("{},", maxEntries) + good + `]}`, 0, errTooManyEntries.Error()},
+		"features":                           {`{"manifests":[` + strings.Replace(good, `"os":`, `"os.features":["x",5,{}],"features":"none","os":`, 1) + `]}`, 7, ""},
 		"many":                               {`{"manifests":[` + strings.Repeat("{},", maxEntries-1) + good + `]}`, 7, ""},
 		"many platforms":                     {`{"manifests":[` + strings.Repeat(strings.Replace(good, "amd64", "arm64", 1)+",", 99) + "{}]}", 0, "linux/arm64, 67 more"},
 		"cut":                                {`{"manifests":[` + good, 0, "JSON"},
