@@ -2,6 +2,7 @@ package registry
 
 import (
 	"context"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	iofs "io/fs"
@@ -42,8 +43,8 @@ type pager[T any] struct {
 func (p pager[T]) entries(ctx context.Context, pages int) iter.Seq2[T, error] {
 	return func(yield func(T, error) bool) {
 		var none T
-		seen := map[string]bool{}
-		var first, last string // of all that came
+		seen := map[[sha256.Size]byte]bool{} // of ten thousand pages, whose addresses may be long
+		var first, last string               // of all that came
 		guessed := false
 		next := p.first
 		for next != "" && len(seen) < pages {
@@ -51,11 +52,12 @@ func (p pager[T]) entries(ctx context.Context, pages int) iter.Seq2[T, error] {
 			if _, path, ok := strings.Cut(next, "/v2/"); ok {
 				page = path
 			}
-			if seen[page] || len(seen) == maxPages {
+			address := sha256.Sum256([]byte(page))
+			if seen[address] || len(seen) == maxPages {
 				yield(none, wrap(p.op, p.ref, fmt.Errorf("%w: its pages have no end", ErrProtocol)))
 				return
 			}
-			seen[page] = true
+			seen[address] = true
 			entries, following, err := p.fetch(ctx, next)
 			if err != nil && len(seen) > 1 && errors.Is(err, iofs.ErrNotExist) {
 				// It exists: its first page came.

@@ -16,6 +16,9 @@ const (
 	listLimit = 10 * time.Minute
 	// maxNames bounds a list in memory: ten times the largest known.
 	maxNames = 1_000_000
+	// maxNameBytes bounds what the names in it have together: a name may be longer than
+	// those of any honest list are on average.
+	maxNameBytes = 64 << 20
 )
 
 // A nameList is one pass over the names of a repository's tags, or of a host's
@@ -34,6 +37,7 @@ type nameList struct {
 	instead *nameList       // guarded by mu; what answers where the registry fails or is late; nil is nothing
 	names   []string        // guarded by mu; grows only
 	index   map[string]bool // guarded by mu; the same names
+	bytes   int             // guarded by mu; of the names
 	sorted  []string        // guarded by mu; the same in order, once somebody wanted them; never changed
 	ended   bool            // guarded by mu
 	err     error           // guarded by mu; why it ended early
@@ -120,7 +124,7 @@ func waitFor(ctx context.Context, done <-chan struct{}, patience time.Duration) 
 	}
 }
 
-var errTooManyNames = errors.New("more than a million names")
+var errTooManyNames = errors.New("more than a million names, or than 64 MiB of them")
 
 // add adds a name that is new: pages may overlap while there come others.
 func (l *nameList) add(name string) (isNew bool, err error) {
@@ -129,9 +133,10 @@ func (l *nameList) add(name string) (isNew bool, err error) {
 	if l.index[name] {
 		return false, nil
 	}
-	if len(l.names) == maxNames {
+	if len(l.names) == maxNames || l.bytes+len(name) > maxNameBytes {
 		return false, errTooManyNames
 	}
+	l.bytes += len(name)
 	l.names = append(l.names, name)
 	l.index[name] = true
 	l.wake()

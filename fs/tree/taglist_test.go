@@ -348,6 +348,20 @@ func TestListsAreBounded(t *testing.T) {
 	}
 }
 
+// Names as long as a tag may be are as bad as many of them.
+func TestListOfLongNames(t *testing.T) {
+	list := newNameList()
+	const length = 128
+	for i := range maxNameBytes / length {
+		if isNew, err := list.add(fmt.Sprintf("%0*d", length, i)); !isNew || err != nil {
+			t.Fatalf("name %d: %v", i, err)
+		}
+	}
+	if _, err := list.add("one-more"); !errors.Is(err, errTooManyNames) {
+		t.Errorf("one more: %v", err)
+	}
+}
+
 func BenchmarkListTags100k(b *testing.B) {
 	const tags = 100_000
 	f := newFixture(b, registrytest.Options{})
