@@ -20,6 +20,7 @@ import (
 // the disk has it once where that can be. OCIDISTFS_TEST_FILESYSTEMS says that it
 // is to run on all; else it runs on those for which there is a mkfs.
 func TestFilesystems(t *testing.T) {
+	t.Parallel()
 	for name, c := range map[string]struct {
 		mkfs   string
 		shares bool

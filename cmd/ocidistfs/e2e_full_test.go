@@ -36,6 +36,7 @@ func tmpfsMount(t *testing.T, size string) string {
 // is right, a small image is kept beside it, and the mount starts where the disk is
 // read-only.
 func TestFullDisk(t *testing.T) {
+	t.Parallel()
 	disk := tmpfsMount(t, "12m")
 	s := registrytest.Start(t, registrytest.Options{})
 	s.Push(t, "a", "1", registrytest.Image(t, registrytest.ImageSpec{Layers: []int64{1000, 30 << 20, 6 << 20}}))
@@ -64,6 +65,7 @@ func TestFullDisk(t *testing.T) {
 // TestCacheRemoved removes the cache directory below a mount, again and again while an
 // image is copied: the copies are right, and at the end there is a cache as before.
 func TestCacheRemoved(t *testing.T) {
+	t.Parallel()
 	if os.Geteuid() != 0 {
 		t.Skip("only root mounts without fusermount3")
 	}

@@ -20,6 +20,7 @@ import (
 // same. "A mirror that dies in the middle of a copy does not end it: what is missing
 // comes from the next one."
 func TestMirror(t *testing.T) {
+	t.Parallel()
 	origin := distributiontest.Start(t, distributiontest.Open)
 	mirror := distributiontest.StartWith(t, distributiontest.Options{Mirrors: "http://" + origin.Host})
 	const layer = 6 << 20

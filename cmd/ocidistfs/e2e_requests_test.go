@@ -63,6 +63,7 @@ func TestManifestRequests(t *testing.T) {
 // TestTarListingFetchesLittle: "Listing image.tar fetches at most 64 KiB of layer
 // a member."
 func TestTarListingFetchesLittle(t *testing.T) {
+	t.Parallel()
 	s := distributiontest.Start(t, distributiontest.Open)
 	// Longer than what a reader may skip who reads in order, and shorter.
 	for name, layers := range map[string][]int64{"long": sizes(8, 2<<20), "short": sizes(60, 300<<10)} {
@@ -96,6 +97,7 @@ func sizes(n int, size int64) []int64 {
 
 // TestListingTenThousandTags: "A listed tag is looked up without a request."
 func TestListingTenThousandTags(t *testing.T) {
+	t.Parallel()
 	s := distributiontest.Start(t, distributiontest.Open)
 	image := registrytest.Image(t, registrytest.ImageSpec{Layers: []int64{100}})
 	s.Push(t, "a", "first", image)

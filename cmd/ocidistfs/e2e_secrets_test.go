@@ -27,6 +27,7 @@ import (
 // TestSecretsStayInMemory uses every kind of secret, with failures on the way, and
 // looks for them in all that is written: "Secrets are written nowhere."
 func TestSecretsStayInMemory(t *testing.T) {
+	t.Parallel()
 	const (
 		password, identity = "pass-WORD-8471", "identity-TOKEN-3390"
 		signature          = "signature-VALUE-5512"

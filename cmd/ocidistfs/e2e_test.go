@@ -193,6 +193,7 @@ func TestNoRequest(t *testing.T) {
 // TestKill ends the serving process in the middle of a copy, as a crash would.
 // "After a kill the download goes on where it was."
 func TestKill(t *testing.T) {
+	t.Parallel()
 	s := distributiontest.Start(t, distributiontest.Open)
 	const layer = 24 << 20
 	s.Push(t, "a", "1", registrytest.Image(t, registrytest.ImageSpec{Layers: []int64{layer, layer - 1}}))
