@@ -115,7 +115,7 @@ func diskFindings(about, dir string) []finding {
 	}
 	var found []finding
 	free := int64(st.Bavail) * st.Bsize
-	const room = "make room; nothing is removed from it by itself, and it may be removed when nothing uses it"
+	const room = "make room; the cache leaves some of a disk free (--cache-min-free), and what has no room is fetched each time"
 	switch text := fmt.Sprintf("%s are free", size(free)); {
 	case free < none:
 		found = append(found, broken(about, text, room))
