@@ -72,8 +72,8 @@ func (c *Client) catalogued(ctx context.Context, hostName string) (*lane, error)
 	}
 	e := route.endpoints[len(route.endpoints)-1]
 	l := &lane{endpoint: e, client: c, parsed: e.registry, origin: true}
-	if !h.catalog.CompareAndSwap(nil, l) {
-		l = h.catalog.Load()
+	if !route.catalog.CompareAndSwap(nil, l) {
+		l = route.catalog.Load()
 	}
 	return l, nil
 }

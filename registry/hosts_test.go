@@ -8,6 +8,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/ocidistfs/ocidistfs/registry/registrytest"
 )
 
 // hostsDir makes a directory of files, by their paths in it.
@@ -237,5 +239,70 @@ func TestHostsFileIsNotIgnored(t *testing.T) {
 	}
 	if _, err := repositoryOf(t, c, s.Host()+"/a").Resolve(t.Context(), "x"); err != nil {
 		t.Error(err)
+	}
+}
+
+// What is configured of a host is read again when it was changed.
+func TestHostsFileChanges(t *testing.T) {
+	origin, mirror1, mirror2 := startWithTag(t), startWithTag(t), startWithTag(t)
+	opts := mirroredBy(t, origin.Host(), mirror(mirror1.URL(), `header = {"X-Mine" = "1"}`, `dial_timeout = "5s"`))
+	file := filepath.Join(opts.HostsDirs[0], origin.Host(), "hosts.toml")
+	client := clientOf(t, opts)
+	r := repositoryOf(t, client, origin.Host()+"/a")
+	// ask asks as one does who comes later, and says who answered.
+	ask := func(later bool) *registrytest.Server {
+		t.Helper()
+		for _, s := range []*registrytest.Server{origin, mirror1, mirror2} {
+			s.Forget()
+		}
+		if later {
+			r.host.mu.Lock()
+			r.host.looked = time.Now().Add(-lookAgain)
+			r.host.mu.Unlock()
+		}
+		if _, err := r.Manifest(t.Context(), "x"); err != nil {
+			t.Fatal(err)
+		}
+		for _, s := range []*registrytest.Server{origin, mirror1, mirror2} {
+			if s.Count(registrytest.Manifest) > 0 {
+				return s
+			}
+		}
+		return nil
+	}
+	write := func(text string) {
+		t.Helper()
+		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if ask(false) != mirror1 || ask(true) != mirror1 {
+		t.Error("the mirror was not asked")
+	}
+	lanes := r.known
+	if ask(true); &lanes[0] != &r.known[0] {
+		t.Error("what did not change was made anew")
+	}
+	write("# another\n" + mirror(mirror2.URL(), `dial_timeout = "7s"`))
+	if ask(false) != mirror1 {
+		t.Error("it is looked at with each request")
+	}
+	if ask(true) != mirror2 {
+		t.Error("the new mirror was not asked")
+	}
+	if n := len(client.wire.own); n != 1 {
+		t.Errorf("connections of %d endpoints are kept", n)
+	}
+	write("[host")
+	r.host.looked = time.Time{}
+	if _, err := r.Manifest(t.Context(), "x"); err == nil || !strings.Contains(err.Error(), file) {
+		t.Errorf("a file that is wrong: %v", err)
+	}
+	if err := os.Remove(file); err != nil {
+		t.Fatal(err)
+	}
+	r.host.route.forget(nil) // its error is remembered for a moment
+	if ask(true) != origin {
+		t.Error("the registry itself was not asked")
 	}
 }

@@ -33,7 +33,8 @@ func (r *Repository) lanes(ctx context.Context) ([]*lane, error) {
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.known == nil {
+	if r.route != route {
+		r.route, r.known = route, nil // those who ask by the old ones go on
 		for i, e := range route.endpoints {
 			r.known = append(r.known, &lane{
 				endpoint: e, client: r.client, path: r.path(), parsed: e.repository(r.path()),

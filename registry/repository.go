@@ -21,7 +21,8 @@ type Repository struct {
 	parsed name.Repository // the same, as go-containerregistry has it
 
 	mu    sync.Mutex
-	known []*lane         // guarded by mu; where it may be asked for, nil before that is known
+	route *route          // guarded by mu; that the lanes are of, nil before that is known
+	known []*lane         // guarded by mu; where it may be asked for
 	wrong map[Digest]bool // guarded by mu; blobs that were not what their digest says
 }
 

@@ -6,18 +6,10 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
-	"sync/atomic"
 	"time"
 
 	"github.com/google/go-containerregistry/pkg/v1/remote/transport"
 )
-
-// host is one registry, and where what it has may be asked for.
-type host struct {
-	name    string // canonical, as in references
-	route   contact[*route]
-	catalog atomic.Pointer[lane] // nil before it was asked for
-}
 
 // A session is how a repository is spoken to once it is known: where, and as
 // whom. Its client follows redirects.

@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"slices"
 	"sync"
 	"syscall"
 	"time"
@@ -134,6 +135,19 @@ func (w *wire) closeOwn() {
 		l.close()
 	}
 	w.own = nil
+}
+
+// forget closes what is idle of one endpoint, and forgets it.
+func (w *wire) forget(v *way) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.own = slices.DeleteFunc(w.own, func(l *lines) bool {
+		if l != v.own && l != v.others {
+			return false
+		}
+		l.close()
+		return true
+	})
 }
 
 // linesOf makes those of an endpoint.
