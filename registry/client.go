@@ -49,7 +49,7 @@ type Options struct {
 	Insecure []string
 	// HostsDirs are directories with what is configured of hosts: hosts.toml of
 	// containerd, or certificates as docker has them. The first that says something of a
-	// host counts. What is said of it is read when it is first used.
+	// host counts. What is said of it is read when it is first used, and when it changed.
 	HostsDirs []string
 	// Certificates are the client's own, by the host that they are shown to.
 	Certificates map[string][]tls.Certificate
