@@ -9,6 +9,7 @@ import (
 	"crypto/x509/pkix"
 	"encoding/pem"
 	"errors"
+	"fmt"
 	iofs "io/fs"
 	"math/big"
 	"net/http"
@@ -60,6 +61,15 @@ func knowing(t testing.TB, certificate []byte) *registrytest.Server {
 }
 
 // Certificates reach their host from each place that they can be in.
+// A certificate's names are as much somebody's word as a message is.
+func TestErrorIsPrintable(t *testing.T) {
+	certificate := &x509.Certificate{DNSNames: []string{"a\x1b[2J\r\nb.example"}}
+	err := &Error{Op: "contact", Ref: "r.example", Err: fmt.Errorf("tls: %w", x509.HostnameError{Certificate: certificate, Host: "r.example"})}
+	if strings.ContainsAny(err.Error(), "\x1b\r\n") || !strings.Contains(err.Error(), "a[2Jb.example") {
+		t.Errorf("%q", err)
+	}
+}
+
 func TestClientCertificate(t *testing.T) {
 	certificate, key := clientCertificate(t)
 	both := string(certificate) + string(key)

@@ -66,7 +66,8 @@ func (e *Error) Error() string {
 	if e.Mirrors != "" {
 		text += " (asked before: " + e.Mirrors + ")"
 	}
-	return text
+	// Not only what a registry says is its own: so are the names in its certificate.
+	return printable(text)
 }
 
 func (e *Error) Unwrap() error { return e.Err }
@@ -170,16 +171,21 @@ func said(code, message string) string {
 	if message == "" {
 		message = strings.ToLower(strings.ReplaceAll(code, "_", " "))
 	}
-	message = strings.Map(func(r rune) rune {
-		if unicode.IsPrint(r) && r != unicode.ReplacementChar {
-			return r
-		}
-		return -1
-	}, message)
+	message = printable(message)
 	if len(message) > 300 {
 		message = strings.ToValidUTF8(message[:300], "") + "…"
 	}
 	return message
+}
+
+// printable is a text without what would end its line, or move or color a terminal.
+func printable(text string) string {
+	return strings.Map(func(r rune) rune {
+		if unicode.IsPrint(r) && r != unicode.ReplacementChar {
+			return r
+		}
+		return -1
+	}, text)
 }
 
 // maxMessages is how many of a registry's errors are told; the first says it.
