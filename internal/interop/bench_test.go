@@ -18,6 +18,7 @@ import (
 // it.
 type bench struct {
 	dir      string // everything that the test makes is below
+	program  string // ocidistfs
 	registry *distributiontest.Server
 	images   []*image
 }
@@ -29,6 +30,26 @@ const debianPath = "/usr/sbin:/usr/bin:/sbin:/bin:"
 // newBench starts a registry, pushes the images and mounts it twice: as it is,
 // and through a proxy that takes it for docker.io.
 func newBench(t *testing.T) *bench {
+	t.Helper()
+	b := bareBench(t)
+	b.images = makeImages(t, b.registry, b.build(t, "line", "./testdata/line"))
+	direct := b.mount(t, "mounted")
+	proxied := b.mount(t, "mounted-hub", "--proxy", startProxy(t, b.registry.Host), "--insecure", dockerHub)
+	for _, im := range b.images {
+		root := direct
+		if im.host == dockerHub {
+			root = proxied
+		}
+		im.dir = filepath.Join(root, im.host, im.repository, im.below)
+		if _, err := os.Stat(im.tar()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return b
+}
+
+// bareBench has a registry without images, and no mount.
+func bareBench(t *testing.T) *bench {
 	t.Helper()
 	t.Setenv("PATH", debianPath+os.Getenv("PATH"))
 	// Short: the path of a socket has at most 107 bytes.
@@ -43,21 +64,8 @@ func newBench(t *testing.T) *bench {
 	})
 	b := &bench{dir: dir}
 	remains.Check(t, dir, "/run/netns", "/run/containerd", "/run/docker", "/run/containers", "/run/libpod", "/var/lib")
-	program := b.build(t, "ocidistfs", "../../cmd/ocidistfs")
+	b.program = b.build(t, "ocidistfs", "../../cmd/ocidistfs")
 	b.registry = distributiontest.Start(t, distributiontest.Open)
-	b.images = makeImages(t, b.registry, b.build(t, "line", "./testdata/line"))
-	direct := b.mount(t, program, "mounted")
-	proxied := b.mount(t, program, "mounted-hub", "--proxy", startProxy(t, b.registry.Host), "--insecure", dockerHub)
-	for _, im := range b.images {
-		root := direct
-		if im.host == dockerHub {
-			root = proxied
-		}
-		im.dir = filepath.Join(root, im.host, im.repository, im.below)
-		if _, err := os.Stat(im.tar()); err != nil {
-			t.Fatal(err)
-		}
-	}
 	return b
 }
 
@@ -74,17 +82,17 @@ func (b *bench) build(t *testing.T, name, source string) string {
 }
 
 // mount mounts, with a cache of its own, and returns the mountpoint.
-func (b *bench) mount(t *testing.T, program, name string, flags ...string) string {
+func (b *bench) mount(t *testing.T, name string, flags ...string) string {
 	t.Helper()
 	home := b.home(t, name)
 	dir := filepath.Join(home, "reg")
 	if err := os.Mkdir(dir, 0o755); err != nil {
 		t.Fatal(err)
 	}
-	c := command{home: home, args: append([]string{program, "mount", "--anonymous", "--cache-dir", filepath.Join(home, "cache")}, append(flags, dir)...)}
+	c := command{home: home, args: append([]string{b.program, "mount", "--anonymous", "--cache-dir", filepath.Join(home, "cache")}, append(flags, dir)...)}
 	c.must(t)
 	t.Cleanup(func() {
-		if _, err := (command{home: home, args: []string{program, "unmount", dir}}).run(t); err != nil {
+		if _, err := (command{home: home, args: []string{b.program, "unmount", dir}}).run(t); err != nil {
 			t.Error(err)
 		}
 	})
