@@ -23,10 +23,9 @@ var (
 // A download fetches the missing chunks of a span.
 type download struct {
 	*content
-	span span  // guarded by content.mu, but for the download itself
-	all  bool  // the same; the whole blob, since its source knows no ranges
-	held span  // guarded by content.mu; what is leased
-	err  error // guarded by content.mu; why it ended
+	span span // guarded by content.mu, but for the download itself
+	all  bool // the same; the whole blob, since its source knows no ranges
+	held span // guarded by content.mu; what is leased
 	// ready tells who asked ahead that it is time for the next; nil where nobody
 	// did.
 	ready    func()

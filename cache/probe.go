@@ -35,16 +35,20 @@ func isWhole(body io.Reader) bool {
 }
 
 // await waits until a download may ask: it is the first, or how that was answered is
-// known. Where the first failed, that is the answer for those who waited, but not for
-// who needs what the first only wanted ahead.
+// known. A failure of the first answers for all who wait, but what was only wanted ahead
+// fails for nobody who needs it. Where somebody brings the same, or it cannot be kept
+// for now, it is errYielded.
 func (d *download) await(ctx context.Context) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	for {
+	seen := d.failures
+	for waited := false; ; waited = true {
 		switch _, missing := d.form.chunks.firstMissing(d.span); {
 		case d.all || d.ranges:
 			return nil
-		case !missing || d.rangeless && !d.extend():
+		case waited && (d.failures != seen || d.ready != nil && d.failure.failing()):
+			return d.failure.err
+		case !missing || d.isUnkept() || d.rangeless && !d.extend():
 			return errYielded
 		case d.rangeless:
 			return nil
@@ -52,7 +56,7 @@ func (d *download) await(ctx context.Context) error {
 			d.prober = d
 			return nil
 		}
-		first, changed := d.prober, d.changed
+		changed := d.changed
 		d.mu.Unlock()
 		var err error
 		select {
@@ -61,9 +65,6 @@ func (d *download) await(ctx context.Context) error {
 			err = errClosed
 		}
 		d.mu.Lock()
-		if err == nil && first.err != nil && (first.ready == nil || d.ready != nil || isDisk(first.err)) {
-			err = first.err
-		}
 		if err != nil {
 			return err
 		}

@@ -74,6 +74,8 @@ func (c *content) fetch(run span, ready func()) error {
 	d := &download{content: c, span: run, ready: ready}
 	if c.rangeless {
 		d.span, d.all = span{0, c.form.chunks.n}, true
+	} else if !c.ranges && c.prober == nil {
+		c.prober = d // the one that is wanted first
 	}
 	c.downloads = append(c.downloads, d)
 	go func() {
@@ -106,7 +108,6 @@ func (c *content) finish(d *download, err error) {
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	d.err = err
 	if c.prober == d {
 		c.prober = nil
 	}

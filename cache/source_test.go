@@ -105,6 +105,9 @@ func (f fetch) BlobRange(ctx context.Context, _ v1.Hash, off, n int64) (io.ReadC
 	if err != nil {
 		return nil, 0, err
 	}
+	if closer, ok := body.(io.ReadCloser); ok {
+		return closer, start, nil
+	}
 	return io.NopCloser(body), start, nil
 }
 
