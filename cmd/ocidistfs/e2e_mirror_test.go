@@ -8,6 +8,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/ocidistfs/ocidistfs/internal/distributiontest"
@@ -15,7 +16,10 @@ import (
 )
 
 // TestMirror has a pull-through cache before the registry, both the real thing, and
-// several readers with caches of their own. What they read leaves the registry once.
+// several mounts that fill it at once, from one directory: this kind of cache sends all
+// of a blob that it does not have, whatever range it is asked for, and fetches it again
+// for each who asks meanwhile. Others have caches of their own. What they read leaves the
+// registry once. "Of a source that knows no ranges each blob comes once."
 // Then the cache in between dies while one of them reads, who has right bytes all the
 // same. "A mirror that dies in the middle of a copy does not end it: what is missing
 // comes from the next one."
@@ -37,16 +41,28 @@ func TestMirror(t *testing.T) {
 	flags := "--hosts-dir " + hosts
 	mark := origin.Mark(t)
 
-	// The first one asks for whole blobs: while this kind of cache fetches one, it
-	// sends all of it whatever range it is asked for, to each who asks.
-	bash(t, "cd "+work+" && ocidistfs pull "+flags+" --no-cache --path pulled "+origin.Host+"/some/app:1")
 	var mounts, tars []string
-	for range 3 {
-		dir := background(t, t.TempDir(), flags+" --read-ahead 1MiB")
-		mounts = append(mounts, dir)
-		tars = append(tars, filepath.Join(dir, origin.Host, "some/app/tags/1/image.tar"))
+	shared := t.TempDir()
+	for i := range 6 {
+		dir, more := shared, flags
+		if i >= 3 {
+			dir = t.TempDir()
+		}
+		if i == 5 {
+			more += " --read-ahead 1MiB"
+		}
+		mountpoint := background(t, dir, more)
+		mounts = append(mounts, mountpoint)
+		tars = append(tars, filepath.Join(mountpoint, origin.Host, "some/app/tags/1/image.tar"))
 	}
-	for _, tar := range tars[:2] {
+	var group sync.WaitGroup
+	for i, tar := range tars[:3] {
+		group.Go(func() { bash(t, fmt.Sprintf("cat %s >%s/copy%d", tar, work, i)) })
+		group.Go(func() { bash(t, "tail -c 5M "+tar+" >/dev/null") })
+	}
+	group.Wait()
+	bash(t, "cd "+work+" && cmp copy0 copy1 && cmp copy0 copy2 && ocidistfs pull "+flags+" --no-cache --path pulled "+origin.Host+"/some/app:1 && cmp copy0 pulled")
+	for _, tar := range tars[3:5] {
 		bash(t, "cmp "+tar+" "+work+"/pulled")
 	}
 	left := map[string]int{}
@@ -67,14 +83,14 @@ func TestMirror(t *testing.T) {
 		}
 	}
 
-	// The third one has read a part when the cache in between goes.
+	// The last one has read a part when the cache in between goes.
 	const had = 7 << 20
 	mark = origin.Mark(t)
 	reading, resume := filepath.Join(work, "reading"), filepath.Join(work, "resume")
 	bash(t, "mkfifo "+reading+" "+resume)
 	ctx, cancel := context.WithTimeout(t.Context(), commandLimit)
 	defer cancel()
-	copying := exec.CommandContext(ctx, "bash", "-euc", fmt.Sprintf("{ head -c %d; echo >%s; read -r _ <%s; cat; } <%s >%s/copy", had, reading, resume, tars[2], work))
+	copying := exec.CommandContext(ctx, "bash", "-euc", fmt.Sprintf("{ head -c %d; echo >%s; read -r _ <%s; cat; } <%s >%s/copy", had, reading, resume, tars[5], work))
 	copying.Stderr = os.Stderr
 	if err := copying.Start(); err != nil {
 		t.Fatal(err)
@@ -95,7 +111,7 @@ func TestMirror(t *testing.T) {
 	if sent == 0 || sent > 2*layer-had+2<<20 {
 		t.Errorf("the registry sent %d bytes, want what was missing", sent)
 	}
-	if got := bash(t, "ocidistfs status --json "+mounts[2]); !strings.Contains(got, mirror.Host) {
+	if got := bash(t, "ocidistfs status --json "+mounts[5]); !strings.Contains(got, mirror.Host) {
 		t.Errorf("status does not tell what the mirror was asked for: %s", got)
 	}
 	// A tag is resolved by the registry, now that nobody else is there.

@@ -44,7 +44,11 @@ func (t *Tree) catalog(ctx context.Context, host, path string) iter.Seq2[string,
 			below(sorted, path, each)
 			return
 		}
-		err = list.follow(ctx, 0, t.catalogWait, func(name string) bool {
+		patience := t.catalogWait
+		if list.isLate() {
+			patience = atOnce // somebody waited already
+		}
+		err = list.follow(ctx, 0, patience, func(name string) bool {
 			if path != "" && name != path && !strings.HasPrefix(name, path+"/") {
 				return true
 			}
@@ -53,16 +57,22 @@ func (t *Tree) catalog(ctx context.Context, host, path string) iter.Seq2[string,
 		switch {
 		case ctx.Err() != nil:
 			yield("", context.Cause(ctx))
-		case errors.Is(err, errTooSlow):
+		case errors.Is(err, errTooSlow) && list.late():
 			t.opts.Report(host, fmt.Errorf("list repositories of %s: %w", host, err))
 		}
 	}
 }
 
-// isGoodCatalog says whether a list of repositories may still be used.
+// isGoodCatalog says whether a list of repositories may still be used. One that failed
+// is for longer than a list of tags: there is what was used, and nobody wants to wait
+// for a dead host each time that he looks at it.
 func (t *Tree) isGoodCatalog(list *nameList) bool {
-	if at, none := list.isNoCatalog(); none {
+	at, err, none := list.outcome()
+	switch {
+	case none:
 		return within(at, t.now(), noCatalogFor)
+	case err != nil:
+		return within(at, t.now(), staleFor)
 	}
 	return list.good(t.now(), t.opts.ListTTL)
 }
@@ -73,12 +83,28 @@ func (t *Tree) hasCatalog(host string) bool {
 	return ok && t.isGoodCatalog(list)
 }
 
-// isNoCatalog says whether the registry said that it has no catalog, or none for us,
-// and when.
-func (l *nameList) isNoCatalog() (at time.Time, none bool) {
+// outcome is when a list ended and what ended it early, and whether that is the
+// registry's word that it has no catalog, or none for us.
+func (l *nameList) outcome() (at time.Time, err error, none bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.endAt, l.ended && len(l.names) == 0 && saysNoCatalog(l.err)
+	return l.endAt, l.err, l.ended && len(l.names) == 0 && saysNoCatalog(l.err)
+}
+
+// late takes note that somebody waited for a list in vain, and says whether he is the
+// first.
+func (l *nameList) late() (first bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	first = !l.tooLate
+	l.tooLate = true
+	return first
+}
+
+func (l *nameList) isLate() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.tooLate
 }
 
 // saysNoCatalog says whether that is what an error means.

@@ -42,6 +42,7 @@ type nameList struct {
 	ended   bool            // guarded by mu
 	err     error           // guarded by mu; why it ended early
 	endAt   time.Time       // guarded by mu; when it ended
+	tooLate bool            // guarded by mu; somebody waited for more in vain
 	grown   chan struct{}   // guarded by mu; closed when names or ended change; nil while nobody waits
 }
 
@@ -90,7 +91,7 @@ func (t *Tree) endList(list *nameList, err error) {
 
 // follow yields the names of a list as they come, after the first n. It ends with why no
 // more will, or with why ctx ended; patience is how long it waits for one more, 0 for
-// ever.
+// ever, [atOnce] not at all.
 func (l *nameList) follow(ctx context.Context, n int, patience time.Duration, yield func(string) bool) error {
 	for {
 		names, grown, err := l.after(n)
@@ -109,9 +110,12 @@ func (l *nameList) follow(ctx context.Context, n int, patience time.Duration, yi
 	}
 }
 
+// atOnce is no patience.
+const atOnce time.Duration = -1
+
 // waitFor waits until done is closed, or says why it does no longer.
 func waitFor(ctx context.Context, done <-chan struct{}, patience time.Duration) error {
-	if patience > 0 {
+	if patience != 0 {
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeoutCause(ctx, patience, errTooSlow)
 		defer cancel()

@@ -21,7 +21,9 @@ var referrersTag = regexp.MustCompile(`^sha256-[0-9a-f]{64}(\.[a-zA-Z0-9_-]{1,16
 
 // IsReferrersTag says whether a tag is one of those, which people do not look for by
 // name.
-func IsReferrersTag(tag string) bool { return referrersTag.MatchString(tag) }
+func IsReferrersTag(tag string) bool {
+	return strings.HasPrefix(tag, "sha256-") && referrersTag.MatchString(tag) // of a hundred thousand, few begin so
+}
 
 // cosignKinds are what cosign tags for an image by the end of the tag (cosign's
 // pkg/oci/remote, "attachments").

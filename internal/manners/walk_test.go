@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 
@@ -27,6 +28,11 @@ func walk(t *testing.T, b *bench, s *site) {
 	image := s.host + "/" + imageRepository
 
 	begin := s.registry.Mark(t)
+	checkCatalog(t, s, u)
+	if n := len(s.registry.Since(t, begin)); n > 4 { // a ping, what refuses one without a token, and the list
+		t.Errorf("a catalog of two repositories took %d requests", n)
+	}
+	begin = s.registry.Mark(t)
 	checkTags(t, s, u, image)
 	if n := count(s.registry.Since(t, begin), isPage); n < 1 || n > len(s.tags)/1000+1 {
 		t.Errorf("a list of %d tags took %d pages", len(s.tags), n)
@@ -75,6 +81,23 @@ func (u *user) pull(t *testing.T, reference string) []byte {
 		t.Fatal(err)
 	}
 	return readFile(t, path)
+}
+
+// checkCatalog lists what the registry has, of which nothing was used yet.
+func checkCatalog(t *testing.T, s *site, u *user) {
+	t.Helper()
+	for _, repository := range []string{imageRepository, indexRepository} {
+		dir := s.host
+		for name := range strings.SplitSeq(repository, "/") {
+			if got := strings.Fields(u.run(t, "ls", u.in(dir))); !slices.Contains(got, name) {
+				t.Errorf("ls %s shows %q, and not %s", dir, got, name)
+			}
+			dir += "/" + name
+		}
+		if got := u.run(t, "ls", u.in(dir)); got != "digests\ntags\n" {
+			t.Errorf("ls %s shows %q", dir, got)
+		}
+	}
 }
 
 func checkTags(t *testing.T, s *site, u *user, image string) {

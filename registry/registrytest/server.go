@@ -1,8 +1,8 @@
 // Package registrytest is a registry inside a test: in memory, on loopback, with
 // a log of what was asked and with faults that a test puts in.
 //
-// It serves what a reader needs of the distribution spec (pings, tags by pages,
-// manifests, blobs by range) and takes content through Go calls instead of
+// It serves what a reader needs of the distribution spec (pings, tags and the catalog
+// by pages, manifests, referrers, blobs by range) and takes content through Go calls instead of
 // uploads, so that a test can serve what no client could push: other bytes
 // under a digest, a blob of many gigabytes, a manifest that is none.
 package registrytest
