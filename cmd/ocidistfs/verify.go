@@ -48,10 +48,10 @@ func addVerify(app *kingpin.Application) (string, command) {
 		if v.ref, err = parseImage(reference); err != nil {
 			return err
 		}
-		switch {
-		case v.file == dash:
+		switch v.file {
+		case dash:
 			v.file = "-"
-		case v.file == "":
+		case "":
 			return usagef("FILE is empty; - is standard input")
 		}
 		if v.file == "-" && v.passwordStdin {

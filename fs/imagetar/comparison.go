@@ -153,7 +153,7 @@ func (c *Contents) layoutParts(w *Wanted, wanted *Manifest, image *storedImage) 
 	theirs, err := Parse(c.documentOf(blobName(found)))
 	if err != nil {
 		// What is in its place is none; what there is besides has no order.
-		return append(parts, manifestPart), nil
+		return append(parts, manifestPart), nil //nolint:nilerr // it is what was found
 	}
 	below := c.parts(wanted, blobName(theirs.Config.Digest), layerNames(theirs))
 	if madeUp(below) {
