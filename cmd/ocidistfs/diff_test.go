@@ -65,7 +65,7 @@ history
 	if got != want {
 		t.Errorf("%s\nwant\n%s", got, want)
 	}
-	if !strings.HasSuffix(layers, "\n1 layer shared, 1.1 kB; 0 layers new, 0 B\n") {
+	if !strings.HasSuffix(layers, "\n1 layer shared, 2.6 kB; 0 layers new, 0 B\n") {
 		t.Error(layers)
 	}
 }
