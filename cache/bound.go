@@ -32,6 +32,13 @@ const (
 // is stopped. Two at once remove more than they need to, nothing worse.
 const maxBusy = 10 * time.Second
 
+// maxBusyWait is how long a download that has no room left waits for the process that
+// makes it, which takes milliseconds; busyPoll is how often it looks.
+const (
+	maxBusyWait = time.Second
+	busyPoll    = 2 * time.Millisecond
+)
+
 // tellEvery is how often the log is told that what is read is not kept.
 const tellEvery = time.Minute
 
@@ -97,21 +104,33 @@ func marginOf(limit, room int64) margin {
 // how much may be written before the next look. It is errFull where not even n
 // bytes may. bounds.mu is held.
 func (s *Store) look(n int64) (left int64, err error) {
-	m, items, err := s.margin()
-	if err != nil {
-		return minStep, nil //nolint:nilerr // what is wrong with the directory, the write will say
-	}
-	if m.room-n < m.step {
-		freed, busy := s.makeRoomIn(items, m.slack-m.room+n)
-		if busy { // another process is at it
+	for waited := time.Duration(0); ; waited += busyPoll {
+		m, items, err := s.margin()
+		if err != nil {
+			return minStep, nil //nolint:nilerr // what is wrong with the directory, the write will say
+		}
+		busy := false
+		if m.room-n < m.step {
+			var freed int64
+			freed, busy = s.makeRoomIn(items, m.slack-m.room+n)
+			m.room += freed
+		}
+		switch {
+		case m.room >= n:
+			return min(max(m.step, m.room/8), max(m.room, n)), nil
+		case !busy:
+			return 0, errFull
+		case waited >= maxBusyWait:
 			return max(n, minStep), nil
 		}
-		m.room += freed
+		// Each look that gave more would let this process pass the limit as often as it
+		// looks.
+		select {
+		case <-time.After(busyPoll):
+		case <-s.life.Done():
+			return 0, errClosed
+		}
 	}
-	if m.room < n {
-		return 0, errFull
-	}
-	return min(max(m.step, m.room/8), max(m.room, n)), nil
 }
 
 // margin is how far the nearest limit is. items are what is there, nil where

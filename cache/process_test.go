@@ -264,7 +264,7 @@ func TestKilledWhileFilling(t *testing.T) {
 			}
 			_ = c.Wait() // it was killed
 		}
-		if n := takes(t, dir); n > fillLimit+2*minStep {
+		if n := takesAtOnce(t, dir); n > fillLimit+2*minStep {
 			t.Errorf("%d bytes, the limit is %d", n, fillLimit)
 		}
 		v, err := Verify(t.Context(), dir)

@@ -374,7 +374,7 @@ func TestModelBounded(t *testing.T) {
 					t.Error(err)
 				}
 			}
-			if n := takes(t, dir); n > limit+2*minStep {
+			if n := takesAtOnce(t, dir); n > limit+2*minStep {
 				t.Errorf("%d bytes, the limit is %d", n, limit)
 			}
 			return
