@@ -15,15 +15,23 @@ func (r *repository) fallBack(list *nameList, err error) {
 		return
 	}
 	last := r.lastNames(list)
-	if len(last.names) == 0 || !list.setInstead(last) {
+	if len(last.names) == 0 {
+		return
+	}
+	list.falling.Lock()
+	defer list.falling.Unlock()
+	if !list.mayFall() {
 		return
 	}
 	if !list.followsFailure {
 		r.tree.opts.Logger.Warn("the registry cannot list its tags; those are listed that are known",
 			"repository", r.name(), "tags", len(last.names), "error", err)
 	}
-	r.tree.lists.grew(list, len(last.names))
+	// Before there is an answer, so that whoever reads it finds out why it is so.
 	r.tree.opts.Report(r.name()+"/tags", fmt.Errorf("%d tags are listed that are known, there may be others: %w", len(last.names), err))
+	if list.setInstead(last) {
+		r.tree.lists.grew(list, len(last.names))
+	}
 }
 
 // lastNames are the tags that are known without the registry. What a tag of the
@@ -60,13 +68,20 @@ func (r *repository) lastNames(list *nameList) *nameList {
 	return last
 }
 
+// mayFall says whether the list has still to be answered by another one: another
+// reader who waited for too long may have seen to that, or it ended meanwhile.
+func (l *nameList) mayFall() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return !l.ended && l.instead == nil
+}
+
 // setInstead has the list answered by another one, which changes no more. It says
-// false where something else came first: another reader who waited for too long, or
-// the end of the list.
+// false where the list ended before.
 func (l *nameList) setInstead(other *nameList) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.ended || l.instead != nil {
+	if l.ended {
 		return false
 	}
 	l.instead = other

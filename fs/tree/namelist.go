@@ -32,6 +32,8 @@ type nameList struct {
 
 	followsFailure bool // set once by use: the one before it had to be answered by another
 
+	falling sync.Mutex // held by who has the list answered by another, and tells of it first
+
 	mu      sync.Mutex
 	before  *nameList       // guarded by mu; the last one that came to its end, until this one does; nil is none
 	instead *nameList       // guarded by mu; what answers where the registry fails or is late; nil is nothing
