@@ -3,6 +3,7 @@ package tree
 import (
 	"errors"
 	"fmt"
+	"time"
 )
 
 // fallBack has a list that failed with err, or is late, answered by the tags that
@@ -29,8 +30,13 @@ func (r *repository) fallBack(list *nameList, err error) {
 	}
 	// Before there is an answer, so that whoever reads it finds out why it is so.
 	r.tree.opts.Report(r.name()+"/tags", fmt.Errorf("%d tags are listed that are known, there may be others: %w", len(last.names), err))
-	if list.setInstead(last) {
-		r.tree.lists.grew(list, len(last.names))
+	var failure error // of a list that has come to its end
+	if !errors.Is(err, errTooSlow) {
+		failure = err
+	}
+	r.tree.lists.grew(list, len(last.names))
+	if !list.setInstead(last, failure, r.tree.now()) {
+		r.tree.lists.grew(list, -len(last.names))
 	}
 }
 
@@ -76,15 +82,19 @@ func (l *nameList) mayFall() bool {
 	return !l.ended && l.instead == nil
 }
 
-// setInstead has the list answered by another one, which changes no more. It says
+// setInstead has the list answered by another one, which changes no more. With a
+// failure the list ends at the same moment, so that it is as old as its answer. It says
 // false where the list ended before.
-func (l *nameList) setInstead(other *nameList) bool {
+func (l *nameList) setInstead(other *nameList, failure error, now time.Time) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.ended {
 		return false
 	}
 	l.instead = other
+	if failure != nil {
+		l.ended, l.err, l.endAt = true, failure, now
+	}
 	l.wake()
 	return true
 }

@@ -150,10 +150,14 @@ func (l *nameList) add(name string) (isNew bool, err error) {
 }
 
 // end takes note that no more names come. Of a list that is whole nobody needs what
-// there was before: that many names are dropped.
+// there was before: that many names are dropped. The end of a list that had one is no
+// news.
 func (l *nameList) end(err error, now time.Time) (dropped int) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	if l.ended {
+		return 0
+	}
 	l.ended, l.err, l.endAt = true, err, now
 	if err == nil {
 		dropped = len(l.before.all()) + len(l.instead.all())
