@@ -155,8 +155,10 @@ func (d *download) stream(ctx context.Context, f *form, run span) (progress bool
 			_ = body.Close() // all that is needed was read, or its error is known
 		}
 	}()
+	whole := start != off || isWhole(body)
+	d.store.note(d.key.repository, body, whole)
 	switch {
-	case start == off && !isWhole(body):
+	case !whole:
 		d.knowsRanges(f)
 	case start != 0:
 		return false, fmt.Errorf("%w: asked for bytes at %d, got those at %d", ErrMismatch, off, start)

@@ -6,12 +6,13 @@ import (
 	"time"
 )
 
-// Whether a source knows ranges is not known before it has sent one, of each blob: a
-// cache that pulls through sends ranges of what it has, and all of what it does not
-// have yet, which it fetches once more for each that asks meanwhile. So the first
+// Whether a source knows ranges is not known before it has sent one. So the first
 // download of a blob asks alone, with a lease of all of it, and the others wait for
 // the head of its answer. If that is a range, they ask for theirs; if it is the whole
-// blob, the first goes on with it to the end, and nobody asks again.
+// blob, the first goes on with it to the end, and nobody asks again. It is so with each
+// blob, since a cache that pulls through sends ranges of what it has, and all of what it
+// does not have yet, which it fetches once more for each that asks meanwhile; only where
+// the source says that it sends ranges of every blob, with the first of a repository.
 //
 // The lease tells other processes: of a blob that somebody has only a part of, ranges
 // are known.
@@ -24,15 +25,6 @@ const (
 	// sender waits meanwhile.
 	maxHold = time.Second
 )
-
-// A Whole is a body that may say whether it is all of the blob, whatever was asked for.
-// Where it begins elsewhere than what was asked for, that says the same.
-type Whole interface{ Whole() bool }
-
-func isWhole(body io.Reader) bool {
-	w, ok := body.(Whole)
-	return ok && w.Whole()
-}
 
 // await waits until a download may ask: it is the first, or how that was answered is
 // known. A failure of the first answers for all who wait, but what was only wanted ahead
@@ -51,6 +43,9 @@ func (d *download) await(ctx context.Context) error {
 		case !missing || d.isUnkept() || d.rangeless && !d.extend():
 			return errYielded
 		case d.rangeless:
+			return nil
+		case d.prober == nil && d.store.expectsRanges(d.key.repository):
+			d.ranges = true
 			return nil
 		case d.prober == nil || d.prober == d:
 			d.prober = d

@@ -62,6 +62,74 @@ func TestFirstAsksAlone(t *testing.T) {
 	})
 }
 
+// rangedBody says that its source has ranges of every blob.
+type rangedBody struct{ io.Reader }
+
+func (rangedBody) Close() error { return nil }
+func (rangedBody) Ranged() bool { return true }
+
+// TestRangesAreExpected has a source that says that it has ranges of every blob: of the
+// next blob of the repository several are asked for at once, and again one after it sent
+// a whole blob, or nothing for long.
+func TestRangesAreExpected(t *testing.T) {
+	const size = 4 << 20
+	synctest.Test(t, func(t *testing.T) {
+		honest, d := newSource(size)
+		var mu sync.Mutex
+		var release chan struct{}
+		asked, whole := 0, false
+		from := fetch(func(_ context.Context, off, n int64) (io.Reader, int64, error) {
+			mu.Lock()
+			asked++
+			wait := release
+			mu.Unlock()
+			<-wait
+			if whole {
+				return wholeBody{bytes.NewReader(honest.content)}, 0, nil
+			}
+			return rangedBody{bytes.NewReader(honest.content[off : off+n])}, off, nil
+		})
+		dir := t.TempDir()
+		s := openStoreWith(t, dir, Options{})
+		// Each round reads the blob from nothing.
+		round := func(repository string, want int) {
+			t.Helper()
+			mu.Lock()
+			asked, release = 0, make(chan struct{})
+			mu.Unlock()
+			r := openBlobOf(t, s, repository, d, size, from)
+			for off := int64(0); off < size; off += 1 << 20 {
+				prefetch(r, off, 1<<20)
+			}
+			synctest.Wait()
+			if asked != want {
+				t.Errorf("%d requests at once, want %d", asked, want)
+			}
+			close(release)
+			mustRead(t, r, honest.content)
+			_ = r.Close()
+			synctest.Wait()
+			if err := removeFiles(s.blobPath(d), s.sumsPath(d)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		round("a", 1)
+		round("a", 4)
+		round("b", 1)
+		time.Sleep(goodRanges)
+		round("a", 1)
+		whole = true
+		round("a", 4) // with whole blobs
+		whole = false
+		round("a", 1)
+		round("a", 1)
+		time.Sleep(goodWhole)
+		round("a", 1)
+		round("a", 4)
+		_ = s.Close()
+	})
+}
+
 // TestFirstIsSilent has a source that does not answer the first: the others ask after a
 // while.
 func TestFirstIsSilent(t *testing.T) {

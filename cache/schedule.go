@@ -74,7 +74,7 @@ func (c *content) fetch(run span, ready func()) error {
 	d := &download{content: c, span: run, ready: ready}
 	if c.rangeless {
 		d.span, d.all = span{0, c.form.chunks.n}, true
-	} else if !c.ranges && c.prober == nil {
+	} else if !c.ranges && c.prober == nil && !c.store.expectsRanges(c.key.repository) {
 		c.prober = d // the one that is wanted first
 	}
 	c.downloads = append(c.downloads, d)

@@ -36,7 +36,8 @@ var errClosed = errors.New("the cache is closed")
 // A Fetcher is where missing bytes come from. The body holds the blob's bytes
 // from start on: start is off where the source knows ranges, and 0 where it
 // sends the whole blob whatever is asked for; then the body is a [Whole], which
-// tells it from a range at 0. Fewer bytes than n are no error: the rest is asked for again.
+// tells it from a range at 0. That of a range may be a [Ranged]. Fewer bytes than n are
+// no error: the rest is asked for again.
 type Fetcher interface {
 	BlobRange(ctx context.Context, d v1.Hash, off, n int64) (body io.ReadCloser, start int64, err error)
 }
@@ -76,6 +77,7 @@ type Store struct {
 	// noClones is set when the directory's file system shares no blocks.
 	noClones   atomic.Bool
 	assemblies *lru.Cache[string, *os.File] // set once by Open
+	answers    *lru.Cache[string, answers]  // by repository; set once by Open
 
 	// Downloads run under life, not under the context of who needs them; it ends
 	// with Close.
@@ -152,9 +154,13 @@ func Open(dir string, opts Options) (*Store, error) {
 	if err != nil {
 		panic(err) // the only error is a size that is not positive
 	}
+	known, err := lru.New[string, answers](knownAnswers)
+	if err != nil {
+		panic(err) // the same
+	}
 	life, end := context.WithCancel(context.Background())
 	s := &Store{
-		dir: dir, opts: opts, life: life, end: end, assemblies: assemblies, copies: make(chan struct{}, maxCopies),
+		dir: dir, opts: opts, life: life, end: end, assemblies: assemblies, answers: known, copies: make(chan struct{}, maxCopies),
 		contents: map[contentKey]*content{}, failed: map[contentKey]failure{}, assembling: map[string]*assembly{},
 	}
 	s.fetching.Add(1)

@@ -180,6 +180,7 @@ func (c *content) fetchSome(ctx context.Context, b []byte, off int64) (int, erro
 		return 0, fmt.Errorf("%w: asked for bytes at %d, got those at %d", ErrMismatch, off, start)
 	}
 	whole := start != off || isWhole(body)
+	c.store.note(c.key.repository, body, whole)
 	c.mu.Lock()
 	if whole {
 		c.ranges, c.rangeless = false, true
@@ -214,7 +215,7 @@ func (c *content) mayAsk(ctx context.Context) (feeding bool, err error) {
 	known := func() bool {
 		c.mu.Lock()
 		defer c.mu.Unlock()
-		return c.ranges || c.rangeless
+		return c.ranges || c.rangeless || c.store.expectsRanges(c.key.repository)
 	}
 	if known() {
 		return false, nil

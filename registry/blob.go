@@ -18,7 +18,8 @@ var errRange = fmt.Errorf("%w: not the range that was asked for", ErrProtocol)
 // BlobRange fetches n bytes of a blob at off; n is not 0. The body holds the
 // blob's bytes from start on: start is off and the bytes are at most n where the
 // registry sends ranges; where it does not, start is 0, the body is the blob
-// to its end, and has a method Whole that says so. Fewer bytes than asked for are no error of the body if the
+// to its end, and has a method Whole that says so, as one of a range may have a method
+// Ranged. Fewer bytes than asked for are no error of the body if the
 // registry said so. The bytes are not verified. The caller closes the body.
 //
 // A registry that ignored one range is asked for the next all the same: some do
@@ -43,6 +44,9 @@ func (r *Repository) BlobRange(ctx context.Context, d Digest, off, n int64) (bod
 		body, start, err = rangeOf(resp, op, ref, off, n)
 		if err != nil && isOwn(resp) {
 			err = l.asked(err) // a store of blobs was asked with nothing
+		}
+		if b, ok := body.(*boundedBody); ok {
+			b.ofAll = l.origin
 		}
 		return err
 	})
@@ -112,13 +116,13 @@ func rangeOf(resp *http.Response, op, ref string, off, n int64) (io.ReadCloser, 
 			closeBody(resp)
 			return nil, 0, wrap(op, ref, fmt.Errorf("%w: %w", errRange, err))
 		}
-		return &boundedBody{resp.Body, min(end+1-start, n)}, off, nil
+		return &boundedBody{ReadCloser: resp.Body, left: min(end+1-start, n)}, off, nil
 	case http.StatusOK:
 		length := resp.ContentLength
 		if length < 0 {
 			return wholeBody{resp.Body}, 0, nil
 		}
-		return wholeBody{&boundedBody{resp.Body, length}}, 0, nil
+		return wholeBody{&boundedBody{ReadCloser: resp.Body, left: length}}, 0, nil
 	default:
 		err := answerError(op, ref, resp)
 		closeBody(resp)
@@ -178,8 +182,13 @@ func (wholeBody) Whole() bool { return true }
 // where they do not all come.
 type boundedBody struct {
 	io.ReadCloser
-	left int64
+	left  int64
+	ofAll bool // set once by BlobRange
 }
+
+// Ranged says that the range came from the registry itself: a mirror may have ranges
+// of some blobs and not of others.
+func (b *boundedBody) Ranged() bool { return b.ofAll }
 
 func (b *boundedBody) Read(p []byte) (int, error) {
 	if b.left <= 0 {

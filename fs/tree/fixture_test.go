@@ -160,17 +160,27 @@ func (f *fixture) attr(path string) Attr {
 
 func (f *fixture) open(path string) OpenFile {
 	f.t.Helper()
-	file, ok := f.mustLookup(path).Node.(File)
-	if !ok {
-		f.t.Fatalf("%s is no file", path)
-	}
-	open, err := file.Open(f.t.Context())
+	return openIn(f.t, f.tree, f.path(path))
+}
+
+// openIn opens a file of a tree until the test ends.
+func openIn(t testing.TB, tree *Tree, path string) OpenFile {
+	t.Helper()
+	child, err := walk(t.Context(), tree, path)
 	if err != nil {
-		f.t.Fatalf("open %s: %v", path, err)
+		t.Fatalf("look up %s: %v", path, err)
 	}
-	f.t.Cleanup(func() {
+	file, ok := child.Node.(File)
+	if !ok {
+		t.Fatalf("%s is no file", path)
+	}
+	open, err := file.Open(t.Context())
+	if err != nil {
+		t.Fatalf("open %s: %v", path, err)
+	}
+	t.Cleanup(func() {
 		if err := open.Close(); err != nil {
-			f.t.Error(err)
+			t.Error(err)
 		}
 	})
 	return open

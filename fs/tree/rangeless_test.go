@@ -6,10 +6,15 @@ import (
 	"io"
 	"math/rand/v2"
 	"net/http"
+	"os"
+	"path/filepath"
 	"sync"
 	"testing"
 
+	"github.com/google/go-containerregistry/pkg/authn"
+
 	"github.com/ocidistfs/ocidistfs/cache"
+	"github.com/ocidistfs/ocidistfs/registry"
 	"github.com/ocidistfs/ocidistfs/registry/registrytest"
 )
 
@@ -35,6 +40,20 @@ func pullThrough(has ...string) registrytest.Fault {
 		defer mu.Unlock()
 		there[req.Reference] = true
 	})
+}
+
+// mirrorOf writes a hosts.toml that has a mirror stand for a registry.
+func mirrorOf(t *testing.T, host, mirror string) (dirs []string) {
+	t.Helper()
+	dir := t.TempDir()
+	if err := os.Mkdir(filepath.Join(dir, host), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	table := fmt.Sprintf("[host.%q]\ncapabilities = [\"pull\", \"resolve\"]\n", mirror)
+	if err := os.WriteFile(filepath.Join(dir, host, "hosts.toml"), []byte(table), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return []string{dir}
 }
 
 // "Of a source that knows no ranges each blob comes once." Readers go through an image
@@ -71,12 +90,14 @@ func TestRangelessComesOnce(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				want := readAll(t, f.open("a/tags/1/image.tar"))
-				f.server.Break(registrytest.Only(registrytest.Blob, registrytest.Rangeless()))
+				host, fault := f.server.Host(), registrytest.Only(registrytest.Blob, registrytest.Rangeless())
 				if warm {
-					f.server.Heal()
-					f.server.Break(pullThrough(has))
+					t.Cleanup(f.client.Close)
+					host, fault = "registry.example.com", pullThrough(has)
+					f.client = registry.NewClient(registry.Options{Keychain: authn.NewMultiKeychain(), HostsDirs: mirrorOf(t, host, f.server.URL())})
 				}
+				want := readAll(t, openIn(t, f.newTree("linux/amd64"), host+"/a/tags/1/image.tar"))
+				f.server.Break(fault)
 				f.server.Forget()
 
 				dir := t.TempDir()
@@ -89,7 +110,7 @@ func TestRangelessComesOnce(t *testing.T) {
 					defer func() { _ = store.Close() }()
 					f.tree = f.newTreeWith("linux/amd64", func(o *Options) { o.Store, o.ReadAhead, o.Connections = store, 64<<20, 8 })
 					for i := range 3 {
-						open := f.open("a/tags/1/image.tar")
+						open := openIn(t, f.tree, host+"/a/tags/1/image.tar")
 						group.Go(func() {
 							got, err := io.ReadAll(section(t, open))
 							if err != nil || !bytes.Equal(got, want) {
