@@ -90,31 +90,72 @@ func (c *content) hashUnkept(ctx context.Context) error {
 	}
 }
 
+// hashed hashes a window that is in the caller's hands, where it is the next. Whoever
+// reads in order does that with each before he gives it back, so that the hash is never
+// behind him, however busy the machine is: what he has had need not come again for it.
+func (c *content) hashed(w *window) {
+	c.mu.Lock()
+	u := c.unkept
+	c.mu.Unlock()
+	if u != nil {
+		u.add(w.bytes, int64(w.key.n)*windowSize)
+	}
+}
+
+// hashBefore hashes what is before window n and was not hashed yet, as far as it is
+// in memory or on disk: what came before another that was still on its way. Nothing is
+// fetched for that, or waited for. The caller holds no window.
+func (c *content) hashBefore(ctx context.Context, n int) error {
+	for {
+		next, ok := c.nextHashed()
+		if !ok || next >= n {
+			return nil
+		}
+		if !c.hashNext(ctx, next) {
+			return context.Cause(ctx)
+		}
+	}
+}
+
+// nextHashed is the window that the hash goes on with, and whether there is one, in
+// memory or on disk.
+func (c *content) nextHashed() (next int, ok bool) {
+	c.mu.Lock()
+	u := c.unkept
+	c.mu.Unlock()
+	if u == nil {
+		return 0, false
+	}
+	at := u.hashed.Load()
+	next = int(at / windowSize)
+	return next, at < c.key.size && (c.store.windows.came(windowKey{c, next}) || c.onDiskAll(next))
+}
+
+// hashNext hashes a window that is there, and says whether it could.
+func (c *content) hashNext(ctx context.Context, n int) bool {
+	inMemory := c.store.windows.has(windowKey{c, n})
+	w, err := c.window(ctx, n)
+	if err != nil {
+		return false
+	}
+	c.hashed(w)
+	c.store.windows.give(w, inMemory)
+	next, _ := c.nextHashed()
+	return next != n
+}
+
 // catchUp hashes what is there already and was not, beside the readers.
 func (c *content) catchUp(u *unkept) {
-	if !u.catching.CompareAndSwap(false, true) {
-		return
-	}
-	defer u.catching.Store(false)
-	for {
-		at := u.hashed.Load()
-		n := int(at / windowSize)
-		if at >= c.key.size || c.store.life.Err() != nil {
-			return
+	next, ok := c.nextHashed()
+	for ok && u.catching.CompareAndSwap(false, true) {
+		for ok && c.hashNext(c.store.life, next) {
+			next, ok = c.nextHashed()
 		}
-		inMemory := c.store.windows.has(windowKey{c, n})
-		if !inMemory && !c.onDiskAll(n) {
-			return
+		u.catching.Store(false)
+		if ok {
+			return // it cannot be had
 		}
-		w, err := c.window(c.store.life, n)
-		if err != nil {
-			return
-		}
-		u.add(w.bytes, int64(n)*windowSize)
-		c.store.windows.give(w, inMemory)
-		if u.hashed.Load() == at {
-			return
-		}
+		next, ok = c.nextHashed() // which came just now, to one who left it to this one
 	}
 }
 

@@ -6,11 +6,17 @@ import "context"
 // the blob came to be whole meanwhile.
 func (c *content) readUnkept(ctx context.Context, p []byte, off int64) (int, error) {
 	n := int(off / windowSize)
+	if c.inOrder(n) {
+		if err := c.hashBefore(ctx, n); err != nil {
+			return 0, err
+		}
+	}
 	for range maxHeals {
 		w, err := c.window(ctx, n)
 		if err != nil {
 			return 0, err
 		}
+		c.hashed(w)
 		ok, err := c.mayHand(n)
 		m := 0
 		if ok {
@@ -90,12 +96,17 @@ func (c *content) window(ctx context.Context, n int) (*window, error) {
 	return w, nil
 }
 
+// inOrder says whether one who reads window n reads in order, and has not only begun.
+func (c *content) inOrder(n int) bool {
+	return n > 0 && (c.store.windows.has(windowKey{c, n - 1}) || c.onDiskAll(n-1))
+}
+
 // ahead has the windows after n fetched for one who reads in order, where there is
 // room for them.
 func (c *content) ahead(n int) {
 	last := int((c.key.size - 1) / windowSize)
-	if n == 0 || !c.store.windows.has(windowKey{c, n - 1}) {
-		return // he does not, or has only begun
+	if !c.inOrder(n) {
+		return
 	}
 	c.mu.Lock()
 	// Of a source that knows no ranges one body is read, in order.

@@ -146,6 +146,22 @@ func (w *windows) has(k windowKey) bool {
 	return ok
 }
 
+// came says whether a window is there.
+func (w *windows) came(k windowKey) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	one, ok := w.all[k]
+	if !ok {
+		return false
+	}
+	select {
+	case <-one.done:
+		return true
+	default:
+		return false
+	}
+}
+
 // drop forgets the windows of a content that nobody uses any more.
 func (w *windows) drop(c *content) {
 	w.mu.Lock()
