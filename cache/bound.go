@@ -42,6 +42,14 @@ const (
 // tellEvery is how often the log is told that what is read is not kept.
 const tellEvery = time.Minute
 
+// oversizeParts is of what part of what the directory may ever have a blob takes that is
+// larger than that: it would evict all that is not open, for a beginning that the next
+// such blob evicts.
+const oversizeParts = 4
+
+// errOversize is such a blob, with its part taken.
+var errOversize = errors.New("it is larger than the cache may be, and has its part of it")
+
 // errFull is a cache that is as large as it may be, with all of it in use.
 var errFull = errors.New("it is as large as it may be, and all in it is in use")
 
@@ -161,6 +169,21 @@ func leastFree(option, size int64) int64 {
 		return min(autoFree, size/100*autoFreePercent)
 	}
 	return option
+}
+
+// mostOf is how many bytes of a blob of size bytes may be kept.
+func (s *Store) mostOf(size int64) int64 {
+	most := int64(maxSize)
+	if s.opts.MaxBytes > 0 {
+		most = s.opts.MaxBytes
+	}
+	if _, disk, err := diskOf(s.dir); err == nil {
+		most = min(most, disk-max(leastFree(s.opts.MinFree, disk), 0))
+	}
+	if size <= most {
+		return size
+	}
+	return most / oversizeParts
 }
 
 // Fits says whether n bytes more have room in the directory, with all that it has in

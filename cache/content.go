@@ -21,6 +21,7 @@ type content struct {
 
 	opened  chan struct{} // closed when it is open, or cannot be
 	openErr error         // set before opened is closed
+	most    int64         // bytes of it that may be on disk; set before opened is closed
 
 	// changing is held, over disk I/O, by the one who replaces form. It is no
 	// concern of readers, who take form as it is.
@@ -56,6 +57,7 @@ func newContent(s *Store, k contentKey, from Fetcher) *content {
 // open opens the blob in the form that it has on disk. Where the disk does not let
 // it, the blob is read without keeping it.
 func (c *content) open() error {
+	c.most = c.store.mostOf(c.key.size)
 	var f *form
 	err := c.store.withRoom(func() (err error) {
 		f, err = c.openForm()

@@ -74,7 +74,7 @@ func (d *download) once(ctx context.Context) error {
 		return err
 	}
 	// Before anything is asked for that cannot be kept.
-	if err := d.store.admit(chunkSize); err != nil {
+	if err := d.admit(d.current(), chunkSize); err != nil {
 		return d.store.onDisk(err)
 	}
 	f, unlock, err := d.lease(ctx)

@@ -52,6 +52,17 @@ func (c *content) put(ctx context.Context, f *form, b []byte, off int64) (fresh 
 	return fresh, nil
 }
 
+// admit says that n bytes more of the blob may be kept, or is errOversize or errFull.
+func (c *content) admit(f *form, n int64) error {
+	c.mu.Lock()
+	there := int64(f.chunks.n-f.chunks.missing) * chunkSize
+	c.mu.Unlock()
+	if !f.whole && c.most < c.key.size && there+n > c.most {
+		return errOversize
+	}
+	return c.store.admit(n)
+}
+
 // write writes a piece, and then the records that say it is there.
 func (c *content) write(f *form, p *piece) error {
 	var records [bufferChunks * recordSize]byte
@@ -60,7 +71,7 @@ func (c *content) write(f *form, p *piece) error {
 		p.sums[i] = sum(p.bytes[i*chunkSize : min((i+1)*chunkSize, len(p.bytes))])
 		r = appendRecord(r, p.from+i, p.sums[i])
 	}
-	err := c.store.admit(int64(len(p.bytes)))
+	err := c.admit(f, int64(len(p.bytes)))
 	if err == nil {
 		err = c.store.withRoom(func() error {
 			_, err := f.file.WriteAt(p.bytes, int64(p.from)*chunkSize)

@@ -67,14 +67,21 @@ func (c *content) isUnkept() bool {
 // who read some seconds each time.
 const stoppedAgain = 2 * time.Minute
 
+// oversizeAgain is the same for a blob of which a part alone is kept: none of that
+// goes away while it is open, but for damage.
+const oversizeAgain = time.Hour
+
 // unkeep goes on without keeping what is missing, for that cause. c.mu is held.
 func (c *content) unkeep(cause error) {
 	if c.unkept == nil {
 		c.unkept = newUnkept(c.form)
 	}
 	again := keepAgain
-	if errors.Is(cause, errLeased) || errors.Is(cause, errStateLocked) {
+	switch {
+	case errors.Is(cause, errLeased), errors.Is(cause, errStateLocked):
 		again = stoppedAgain
+	case errors.Is(cause, errOversize):
+		again = oversizeAgain
 	}
 	c.keepFrom = c.store.opts.Now().Add(again)
 	c.wake()

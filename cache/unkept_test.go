@@ -12,6 +12,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	v1 "github.com/google/go-containerregistry/pkg/v1"
 )
 
 // keepsNothing are options by which everything is over the limit: nothing is kept,
@@ -52,8 +54,8 @@ func TestUnkept(t *testing.T) {
 	}
 }
 
-// TestUnkeptInOrder reads through a blob that is not kept, of which the
-// beginning was.
+// TestUnkeptInOrder reads through a blob that is larger than the cache, of which the
+// beginning is kept. "A blob larger than the cache takes no more than a quarter of it."
 func TestUnkeptInOrder(t *testing.T) {
 	const size, limit = 100 << 20, 20 << 20
 	from, d := newSource(size)
@@ -66,16 +68,59 @@ func TestUnkeptInOrder(t *testing.T) {
 	if _, sent := from.counts(); sent > size+bufferChunks*chunkSize {
 		t.Errorf("%d bytes fetched of %d", sent, size)
 	}
-	if n := takes(t, s.dir); n > limit || n < limit/2 {
+	if n := takes(t, s.dir); n > limit/oversizeParts+bufferChunks*chunkSize || n < limit/oversizeParts-2*bufferChunks*chunkSize {
 		t.Errorf("%d bytes are kept, the limit is %d", n, limit)
 	}
 	if n := s.Stats().Unkept; n < size-limit {
 		t.Errorf("%d bytes count as not kept", n)
 	}
 	_, before := from.counts()
-	mustReadAt(t, r, from.content, 0, limit/2)
+	mustReadAt(t, r, from.content, 0, limit/oversizeParts-2*bufferChunks*chunkSize)
 	if _, sent := from.counts(); sent != before {
 		t.Error("what is kept was fetched again")
+	}
+}
+
+// TestLargerThanTheCache reads a blob that is larger than the cache with others in it,
+// several times, in order and at random: most of them stay.
+func TestLargerThanTheCache(t *testing.T) {
+	const limit, size = 32 << 20, 48 << 20
+	s := openStoreWith(t, t.TempDir(), Options{MaxBytes: limit})
+	large, largeDigest := newSource(size)
+	var small []*source
+	var digests []v1.Hash
+	for i := range 5 {
+		from, d := newSource(4<<20 + i)
+		readOnce(t, s, from, d)
+		small, digests = append(small, from), append(digests, d)
+	}
+	for range 2 {
+		r := openBlob(t, s, largeDigest, size, large)
+		prefetch(r, 0, size)
+		mustRead(t, r, large.content)
+		random := rand.New(rand.NewPCG(2, 2))
+		for range 20 {
+			mustReadAt(t, r, large.content, random.Int64N(size-1000), 1000)
+		}
+		_ = r.Close()
+		s.fetching.Wait()
+	}
+	for i, from := range small {
+		_, before := from.counts()
+		readOnce(t, s, from, digests[i])
+		if _, sent := from.counts(); sent != before {
+			t.Errorf("blob %d of %d was evicted for one that cannot be kept", i, len(small))
+		}
+	}
+	if n := takes(t, s.dir); n > limit {
+		t.Errorf("%d bytes are kept, the limit is %d", n, limit)
+	}
+	// Where nothing else is in the way, what is left of it is of use.
+	requests, before := large.counts()
+	r := openBlob(t, s, largeDigest, size, large)
+	mustReadAt(t, r, large.content, 0, 1<<20)
+	if again, sent := large.counts(); sent != before {
+		t.Errorf("%d requests, %d bytes for the beginning", again-requests, sent-before)
 	}
 }
 
