@@ -75,19 +75,20 @@ func TestCatalogAnswers(t *testing.T) {
 		want  string
 		err   error
 	}{
-		"none":            {said("", `{"repositories":[]}`), "", nil},
-		"null":            {said("", `{"repositories":null}`), "", nil},
-		"names of none":   {said("", `{"repositories":["x","","../y",".git","A","a:1","a/../b","/a","a/","c\u0000","`+long+`","x@sha256:`+strings.Repeat("0", 64)+`","ok/x"]}`), "x ok/x", nil},
-		"no list":         {said("", `{"name":"a"}`), "", ErrProtocol},
-		"other types":     {said("", `{"repositories":[1]}`), "", ErrProtocol},
-		"another type":    {said("", `{"repositories":{"a":1}}`), "", ErrProtocol},
-		"a page":          {html, "", ErrProtocol},
-		"cut JSON":        {said("", `{"repositories":["x"`), "", ErrProtocol},
-		"too large":       {said("", `{"repositories":["`+strings.Repeat("x", maxPage)+`"]}`), "", ErrTooLarge},
-		"same page again": {said("/v2/_catalog?n=1000", `{"repositories":["x"]}`), "x", ErrProtocol},
-		"another host":    {said("http://example.com/v2/_catalog", `{"repositories":["x"]}`), "", ErrRedirect},
-		"unknown":         {registrytest.Refuse(404, "NOT_FOUND", ""), "", iofs.ErrNotExist},
-		"denied":          {registrytest.Refuse(403, "DENIED", ""), "", errDenied},
+		"none":             {said("", `{"repositories":[]}`), "", nil},
+		"null":             {said("", `{"repositories":null}`), "", nil},
+		"names of none":    {said("", `{"repositories":["x","","../y",".git","A","a:1","a/../b","/a","a/","c\u0000","`+long+`","x@sha256:`+strings.Repeat("0", 64)+`","ok/x"]}`), "x ok/x", nil},
+		"no list":          {said("", `{"name":"a"}`), "", ErrProtocol},
+		"other types":      {said("", `{"repositories":[1]}`), "", ErrProtocol},
+		"another type":     {said("", `{"repositories":{"a":1}}`), "", ErrProtocol},
+		"a page":           {html, "", ErrProtocol},
+		"cut JSON":         {said("", `{"repositories":["x"`), "", ErrProtocol},
+		"names of nothing": {said("", `{"repositories":[`+strings.Repeat("null,", maxNames+1)+`null]}`), "", ErrTooLarge},
+		"too large":        {said("", `{"repositories":["`+strings.Repeat("x", maxPage)+`"]}`), "", ErrTooLarge},
+		"same page again":  {said("/v2/_catalog?n=1000", `{"repositories":["x"]}`), "x", ErrProtocol},
+		"another host":     {said("http://example.com/v2/_catalog", `{"repositories":["x"]}`), "", ErrRedirect},
+		"unknown":          {registrytest.Refuse(404, "NOT_FOUND", ""), "", iofs.ErrNotExist},
+		"denied":           {registrytest.Refuse(403, "DENIED", ""), "", errDenied},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := registrytest.Start(t, registrytest.Options{})

@@ -1,6 +1,7 @@
 package registry
 
 import (
+	"bytes"
 	"context"
 	"crypto/sha256"
 	"errors"
@@ -21,6 +22,9 @@ const (
 	maxPages = 10_000
 	maxPage  = 8 << 20
 	maxLink  = 8 << 10
+	// maxNames is how many there may be in one page: of nothing, such as null, millions
+	// fit into it, which take twenty times their room in memory.
+	maxNames = 1_000_000
 )
 
 // A pager goes through a list that comes by pages.
@@ -118,6 +122,9 @@ func (l *lane) namesPage(ctx context.Context, op, ref, target string, parse func
 	b, err := readLimited(resp, maxPage)
 	if err != nil {
 		return nil, "", wrap(op, ref, err)
+	}
+	if bytes.Count(b, []byte(",")) > maxNames {
+		return nil, "", wrap(op, ref, fmt.Errorf("%w: a page of more than a million names", ErrTooLarge))
 	}
 	names, err = parse(b)
 	if err != nil {

@@ -116,6 +116,7 @@ func TestTagsAnswers(t *testing.T) {
 		"other types":       {pages(last, `{"name":"a","tags":[1,2]}`), "", ErrProtocol},
 		"nothing":           {pages(last, ``), "", ErrProtocol},
 		"too large":         {pages(last, `{"name":"a","tags":["`+strings.Repeat("x", maxPage)+`"]}`), "", ErrTooLarge},
+		"names of nothing":  {pages(last, `{"name":"a","tags":[`+strings.Repeat("null,", maxNames+1)+`null]}`), "", ErrTooLarge},
 		"unknown":           {registrytest.Refuse(404, "NAME_UNKNOWN", ""), "", iofs.ErrNotExist},
 		"denied":            {registrytest.Refuse(403, "DENIED", ""), "", iofs.ErrPermission},
 		"a page is missing": {pages(next, page), "x", ErrProtocol},
