@@ -24,6 +24,7 @@ var mayImport = map[string][]string{
 	"fs":            {"fs/tree", "registry", "cache"},
 	"fs/tree":       {"fs/imagetar", "fs/readat", "registry", "cache"},
 	"fs/imagetar":   {"fs/readat"},
+	"fs/rootfs":     {"fs/readat"},
 	"fs/readat":     {},
 	"registry":      {},
 	"cache":         {},
