@@ -74,39 +74,27 @@ func (s *Stack) inode(ctx context.Context, n Node) (*LayerTree, inode, error) {
 	if n.dir == s.root {
 		return nil, inode{}, nil
 	}
-	for layer := int(n.layer); layer >= 0; layer-- {
-		parent, ok, last, err := s.partOf(ctx, n.dir.parent, layer)
-		if err != nil {
+	t := s.trees[n.layer].Load()
+	if i := t.inode(n.id); i.entry != noEntry {
+		return t, i, nil
+	}
+	if n.kind&covers != 0 {
+		return nil, inode{}, nil
+	}
+	// What its layer hides of those below does not matter: containerd makes such a
+	// directory like the one that was there before its layer.
+	below := Node{dir: &directory{below: int(n.layer)}}
+	for _, name := range n.dir.path() {
+		next, ok, err := s.Lookup(ctx, below, name)
+		if !ok || err != nil {
 			return nil, inode{}, err
 		}
-		if ok {
-			t := s.trees[layer].Load()
-			if node, ok := t.lookup(parent, n.dir.name); ok {
-				k, i := t.kinds[node], t.inode(node)
-				if k.is(tar.TypeDir) && i.entry != noEntry {
-					return t, i, nil
-				}
-				// What is opaque hides the children below, not the directory.
-				if k&covers != 0 {
-					break
-				}
-				if !k.is(tar.TypeDir) {
-					// It is no directory, or a hard link that leads nowhere.
-					_, verdict, err := s.judge(ctx, nil, part{int32(layer), node})
-					if err != nil {
-						return nil, inode{}, err
-					}
-					if verdict != undecided {
-						break
-					}
-				}
-			}
-		}
-		if last {
-			break
-		}
+		below = next
 	}
-	return nil, inode{}, nil
+	if !below.IsDir() {
+		return nil, inode{}, nil
+	}
+	return s.inode(ctx, below)
 }
 
 // linksAbove is how many hard links of the layers above an inode have it as their

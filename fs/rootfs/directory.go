@@ -18,6 +18,16 @@ type directory struct {
 	below int    // guarded by mu; the layers from here on up are known, and 0 is all that count
 }
 
+// path is the names that lead to the directory from the root.
+func (d *directory) path() []string {
+	var names []string
+	for ; d.parent != nil; d = d.parent {
+		names = append(names, d.name)
+	}
+	slices.Reverse(names)
+	return names
+}
+
 // A part is a node of a layer's tree.
 type part struct {
 	layer int32

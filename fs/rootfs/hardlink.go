@@ -26,25 +26,27 @@ func (b *treeBuilder) bind(node, entry uint32) {
 // replaced later takes nothing with it. Where the target is not there yet, the
 // link waits for the end of the layer.
 func (b *treeBuilder) link(c *cursor, parent uint32, name string) (reason string, err error) {
-	inode, reason, err := b.target(string(c.target))
+	target, reason, err := b.target(string(c.target))
 	if reason != "" || err != nil {
 		return reason, err
 	}
 	old := b.find(parent, name)
-	if inode == noNode {
-		if err := b.put(parent, name, kindOf(tar.TypeLink), uint32(c.i)); err != nil {
-			return "", err
-		}
-		b.forward = append(b.forward, b.find(parent, name))
+	switch {
+	case old == target && old != noNode:
+		return "", nil // nobody could have made a link to itself
+	case target != noNode && old != noNode && b.nodes[old].inode == b.nodes[target].inode:
+		b.bind(b.nodes[target].inode, uint32(c.i)) // two names of one file already
 		return "", nil
-	}
-	if old != noNode && b.nodes[old].inode == inode {
-		return "", nil // two names of one file, as rename(2) has it
 	}
 	if err := b.put(parent, name, kindOf(tar.TypeLink), uint32(c.i)); err != nil {
 		return "", err
 	}
-	b.join(b.find(parent, name), inode)
+	node := b.find(parent, name)
+	if target == noNode {
+		b.forward = append(b.forward, node)
+	} else {
+		b.join(node, b.nodes[target].inode)
+	}
 	return "", nil
 }
 
@@ -56,9 +58,9 @@ func (b *treeBuilder) join(node, inode uint32) {
 	n.kind = b.nodes[inode].kind&kindBits | n.kind&covers | isLinked
 }
 
-// target returns the inode that a hard link's target has now, or noNode. The last
+// target returns the node that a hard link's target is now, or noNode. The last
 // component is not followed if it is a symbolic link.
-func (b *treeBuilder) target(name string) (inode uint32, reason string, err error) {
+func (b *treeBuilder) target(name string) (node uint32, reason string, err error) {
 	dir, base, ok := splitTarget(name)
 	if !ok {
 		return noNode, linkToDirectory, nil
@@ -71,8 +73,7 @@ func (b *treeBuilder) target(name string) (inode uint32, reason string, err erro
 	if parent == noNode || err != nil {
 		return noNode, reason, err
 	}
-	node := b.find(parent, base)
-	if node == noNode {
+	if node = b.find(parent, base); node == noNode {
 		return noNode, "", nil
 	}
 	switch kind := b.nodes[node].kind; {
@@ -81,7 +82,7 @@ func (b *treeBuilder) target(name string) (inode uint32, reason string, err erro
 	case kind.is(tar.TypeLink) || kind&kindBits == whiteout:
 		return noNode, "", nil
 	}
-	return b.nodes[node].inode, "", nil
+	return node, "", nil
 }
 
 const linkToDirectory = "a hard link to a directory"
@@ -113,16 +114,16 @@ func (b *treeBuilder) bindForward() error {
 			if b.find(n.parent, b.name(node)) != node {
 				continue // another entry has the name by now
 			}
-			inode, reason, err := b.target(b.table.Entry(int(n.entry)).Linkname)
+			target, reason, err := b.target(b.table.Entry(int(n.entry)).Linkname)
 			switch {
 			case err != nil:
 				return err
 			case reason != "":
 				b.drop(node, reason)
-			case inode == noNode:
+			case target == noNode:
 				waiting = append(waiting, node)
 			default:
-				b.join(node, inode)
+				b.join(node, b.nodes[target].inode)
 			}
 		}
 		bound := len(b.forward) - len(waiting)

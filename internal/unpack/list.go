@@ -40,6 +40,11 @@ func list(root string) ([]File, error) {
 			return err
 		}
 		f, err := look(path)
+		if errors.Is(err, iofs.ErrNotExist) {
+			// Overlayfs lists the whiteouts in a directory that only one layer has, but
+			// nobody finds what they stand for.
+			return nil
+		}
 		if err != nil {
 			return fmt.Errorf("%s: %w", path, err)
 		}
