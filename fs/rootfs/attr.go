@@ -32,22 +32,23 @@ const impliedMode = 0o755
 // Attr returns the attributes of a node. Of a directory that its layer has no entry
 // for it may wait for those below, whose attributes it has.
 func (s *Stack) Attr(ctx context.Context, n Node) (Attr, error) {
-	t, i, err := s.inode(ctx, n)
+	o, err := s.origin(ctx, n)
 	if err != nil {
 		return Attr{}, err
 	}
 	a := Attr{Type: n.Type(), Mode: impliedMode, ModTime: time.Unix(0, 0), Links: 1}
-	if t == nil {
+	if o.tree == nil {
 		return a, nil
 	}
-	latest := t.table.Entry(int(i.latest))
+	contents := o.tree.table.Entry(int(o.entry))
+	latest := &contents
+	if o.latest != o.entry {
+		e := o.tree.table.Entry(int(o.latest))
+		latest = &e
+	}
 	a.Mode, a.UID, a.GID = uint32(latest.Mode), owner(latest.UID), owner(latest.GID)
 	a.ModTime = bounded(latest.ModTime)
-	a.Xattrs = t.xattrs(i, n.kind)
-	contents := latest
-	if i.entry != i.latest {
-		contents = t.table.Entry(int(i.entry))
-	}
+	a.Xattrs = o.tree.xattrs(contents.Xattrs, o.inode, n.kind)
 	switch a.Type {
 	case tar.TypeDir:
 		return a, nil
@@ -59,42 +60,69 @@ func (s *Stack) Attr(ctx context.Context, n Node) (Attr, error) {
 	case tar.TypeChar, tar.TypeBlock:
 		a.Devmajor, a.Devminor = uint32(contents.Devmajor), uint32(contents.Devminor)
 	}
-	more, err := s.linksAbove(ctx, part{n.layer, i.lead})
-	a.Links = i.links + more
+	more, err := s.linksAbove(ctx, part{n.layer, o.lead})
+	a.Links = o.links + more
 	return a, err
 }
 
-// inode returns where the attributes of a node are from. The tree is nil of a
+// An origin is where the attributes of a node are from. There is no tree for a
 // directory that no layer has an entry for.
-func (s *Stack) inode(ctx context.Context, n Node) (*LayerTree, inode, error) {
+type origin struct {
+	tree *LayerTree
+	inode
+}
+
+// origin returns where the attributes of a node are from.
+func (s *Stack) origin(ctx context.Context, n Node) (*origin, error) {
 	if n.dir == nil {
-		t := s.trees[n.layer].Load()
-		return t, t.inode(n.id), nil
+		t := s.tree(n.layer)
+		return &origin{t, t.inode(n.id)}, nil
 	}
-	if n.dir == s.root {
-		return nil, inode{}, nil
+	n.dir.mu.Lock()
+	known := n.dir.origin
+	n.dir.mu.Unlock()
+	if known != nil {
+		return known, nil
 	}
-	t := s.trees[n.layer].Load()
-	if i := t.inode(n.id); i.entry != noEntry {
-		return t, i, nil
+	found, err := s.findOrigin(ctx, n)
+	if err != nil {
+		return nil, err
 	}
-	if n.kind&covers != 0 {
-		return nil, inode{}, nil
-	}
-	// What its layer hides of those below does not matter: containerd makes such a
-	// directory like the one that was there before its layer.
-	below := Node{dir: &directory{below: int(n.layer)}}
-	for _, name := range n.dir.path() {
-		next, ok, err := s.Lookup(ctx, below, name)
-		if !ok || err != nil {
-			return nil, inode{}, err
+	n.dir.mu.Lock()
+	n.dir.origin = found
+	n.dir.mu.Unlock()
+	return found, nil
+}
+
+// findOrigin returns the origin of a directory. One that its layer has no entry for
+// is like the one that the layers below show by the same name; what its layer hides
+// of that does not matter, since containerd makes directories so.
+func (s *Stack) findOrigin(ctx context.Context, n Node) (*origin, error) {
+	for n.dir != s.root {
+		t := s.tree(n.layer)
+		if i := t.inode(n.id); i.entry != noEntry {
+			return &origin{t, i}, nil
 		}
-		below = next
+		if n.kind&covers != 0 {
+			break
+		}
+		below := Node{dir: &directory{below: int(n.layer)}}
+		for _, name := range n.dir.path() {
+			next, _, err := s.Lookup(ctx, below, name) // without a directory nothing is found
+			if err != nil {
+				return nil, err
+			}
+			below = next
+		}
+		if !below.IsDir() {
+			break
+		}
+		if err := context.Cause(ctx); err != nil {
+			return nil, err
+		}
+		n = below
 	}
-	if !below.IsDir() {
-		return nil, inode{}, nil
-	}
-	return s.inode(ctx, below)
+	return &origin{}, nil
 }
 
 // linksAbove is how many hard links of the layers above an inode have it as their
@@ -135,7 +163,7 @@ func (s *Stack) Ino(n Node) uint64 {
 	if n.dir == s.root {
 		return 0
 	}
-	lead := s.trees[n.layer].Load().inode(n.id).lead
+	lead := s.tree(n.layer).inode(n.id).lead
 	return uint64(n.layer)<<32 | uint64(lead)
 }
 
@@ -145,7 +173,7 @@ func (s *Stack) Source(n Node) (layer, entry int) {
 	if n.dir == s.root {
 		return -1, -1
 	}
-	e := s.trees[n.layer].Load().entries[n.id]
+	e := s.tree(n.layer).entries[n.id]
 	if e == noEntry {
 		return int(n.layer), -1
 	}
@@ -156,7 +184,7 @@ func (s *Stack) Source(n Node) (layer, entry int) {
 // as the Data, Size and Extents of an entry say. It is not ok for anything else.
 func (s *Stack) Contents(n Node) (layer int, e Entry, ok bool) {
 	if n.kind.is(tar.TypeReg) && n.dir == nil && int(n.layer) < len(s.trees) {
-		if t := s.trees[n.layer].Load(); t != nil {
+		if t := s.tree(n.layer); t != nil {
 			return int(n.layer), t.table.Entry(int(t.inode(n.id).entry)), true
 		}
 	}

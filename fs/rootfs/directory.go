@@ -16,6 +16,8 @@ type directory struct {
 	mu    sync.Mutex
 	parts []part // guarded by mu; the uppermost first
 	below int    // guarded by mu; the layers from here on up are known, and 0 is all that count
+
+	origin *origin // guarded by mu; where the attributes are from, once somebody wanted to know
 }
 
 // path is the names that lead to the directory from the root.
@@ -110,16 +112,16 @@ func (s *Stack) look(ctx context.Context, d *directory, layer int) (node uint32,
 		if !ok {
 			return noNode, false, below, nil
 		}
-		if node, ok = s.trees[layer].Load().lookup(parent, d.name); !ok {
+		if node, ok = s.tree(int32(layer)).lookup(parent, d.name); !ok {
 			return noNode, false, below, nil
 		}
 	} else {
-		if _, err := s.tree(ctx, layer); err != nil {
+		if err := s.need(ctx, layer); err != nil {
 			return noNode, false, 0, err
 		}
 		below = layer
 	}
-	k := s.trees[layer].Load().kinds[node]
+	k := s.tree(int32(layer)).kinds[node]
 	switch {
 	case k.is('5'):
 		if k&(covers|opaque) != 0 {
@@ -158,7 +160,7 @@ func (s *Stack) candidates(ctx context.Context, d *directory) ([]candidate, erro
 		if !ok {
 			break
 		}
-		t := s.trees[p.layer].Load()
+		t := s.tree(p.layer)
 		from, to := t.first[p.node], t.first[p.node+1]
 		found = slices.Grow(found, int(to-from))
 		for node := from; node < to; node++ {

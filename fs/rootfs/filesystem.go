@@ -19,7 +19,7 @@ func NewFilesystem(trees []*LayerTree, report func(layer int, e *EntryError)) *F
 // Filesystem waits for all layers.
 func (s *Stack) Filesystem(ctx context.Context) (*Filesystem, error) {
 	for layer := range s.trees {
-		if _, err := s.tree(ctx, layer); err != nil {
+		if err := s.need(ctx, layer); err != nil {
 			return nil, err
 		}
 	}

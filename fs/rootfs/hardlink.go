@@ -14,6 +14,8 @@ const (
 	maxForward = 8
 	// maxCrossing is how many hard links of a layer may have their target below it.
 	maxCrossing = 1 << 16
+	// maxUpdates is how many entries may change the attributes that a file has.
+	maxUpdates = 64
 )
 
 // bind adds an entry to an inode.
@@ -188,16 +190,36 @@ func (b *treeBuilder) inodes() (nodes []uint32, inodes []inode) {
 	slices.SortFunc(b.bindings, func(x, y binding) int {
 		return cmp.Or(cmp.Compare(x.inode, y.inode), cmp.Compare(x.entry, y.entry))
 	})
+	var has []Xattr // of the inode so far
 	for _, binding := range b.bindings {
 		own := b.nodes[binding.inode].entry
 		if n := len(nodes); n == 0 || nodes[n-1] != binding.inode {
 			nodes = append(nodes, binding.inode)
 			inodes = append(inodes, inode{entry: own, latest: own, lead: noNode})
+			has = b.table.Entry(int(own)).Xattrs
 		}
-		if i := &inodes[len(inodes)-1]; binding.entry > own {
-			i.latest = binding.entry
+		i := &inodes[len(inodes)-1]
+		if binding.entry < own {
+			continue
+		}
+		if i.latest = binding.entry; len(i.updates) == maxUpdates {
+			continue
+		}
+		if more := b.table.Entry(int(binding.entry)).Xattrs; !hasAll(has, more) {
 			i.updates = append(i.updates, binding.entry)
+			has = normalize(slices.Concat(has, more))
 		}
 	}
 	return nodes, inodes
+}
+
+// hasAll says whether attributes, which are sorted, have others among them.
+func hasAll(has, others []Xattr) bool {
+	for _, x := range others {
+		i, ok := slices.BinarySearchFunc(has, x.Name, func(x Xattr, name string) int { return strings.Compare(x.Name, name) })
+		if !ok || has[i].Value != x.Value {
+			return false
+		}
+	}
+	return true
 }

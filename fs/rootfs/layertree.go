@@ -72,7 +72,7 @@ const noNode = 1<<32 - 1
 type inode struct {
 	entry   uint32   // of the contents
 	latest  uint32   // the entry that owner, mode and time are from
-	updates []uint32 // entries that came to the first, in the order of the archive
+	updates []uint32 // entries with attributes that those before them did not have, in the order of the archive
 	links   uint32   // names of it
 	lead    uint32   // its first node
 }
@@ -138,16 +138,15 @@ func (t *LayerTree) inode(node uint32) inode {
 	return inode{entry: t.entries[node], latest: t.entries[node], links: 1, lead: node}
 }
 
-// xattrs are the extended attributes of an inode: those of later entries count
-// before those of earlier ones.
-func (t *LayerTree) xattrs(i inode, kind kind) []Xattr {
-	all := t.table.Entry(int(i.entry)).Xattrs
+// xattrs are the extended attributes of an inode, whose first entry has those: what
+// later entries have counts before it.
+func (t *LayerTree) xattrs(all []Xattr, i inode, kind kind) []Xattr {
 	for _, update := range i.updates {
 		if more := t.table.Entry(int(update)).Xattrs; len(more) > 0 {
 			all = normalize(slices.Concat(all, more))
 		}
 	}
-	if kind.is(tar.TypeReg) || kind.is(tar.TypeDir) {
+	if len(all) == 0 || kind.is(tar.TypeReg) || kind.is(tar.TypeDir) {
 		return all
 	}
 	// Linux knows user attributes of files and directories alone (xattr(7)).

@@ -12,7 +12,7 @@ type links struct {
 // crossing returns the links, for which it waits for all layers.
 func (s *Stack) crossing(ctx context.Context) (*links, error) {
 	for layer := range s.trees {
-		if _, err := s.tree(ctx, layer); err != nil {
+		if err := s.need(ctx, layer); err != nil {
 			return nil, err
 		}
 	}
@@ -25,16 +25,20 @@ func (s *Stack) crossing(ctx context.Context) (*links, error) {
 }
 
 // resolve finds the targets of all links, from the lowest layer up: that of one may
-// be another.
+// be another. An image may have as many as one of its layers.
 func (s *Stack) resolve() *links {
 	l := &links{to: make(map[part]part), names: make(map[part]uint32)}
+	seen := 0
 	for layer := range s.trees {
-		t := s.trees[layer].Load()
+		t := s.tree(int32(layer))
 		for _, c := range t.crossing {
-			to, ok := s.below(l, layer, c.to)
+			to, ok := part{}, false
+			if seen++; seen <= maxCrossing {
+				to, ok = s.below(l, layer, c.to)
+			}
 			if ok {
 				l.to[part{int32(layer), c.node}] = to
-				target := s.trees[to.layer].Load()
+				target := s.tree(to.layer)
 				l.names[part{to.layer, target.inode(to.node).lead}]++
 			} else if s.report != nil {
 				s.report(layer, &EntryError{t.table.Entry(int(t.entries[c.node])).Name, "a hard link without its target"})
@@ -50,7 +54,7 @@ func (s *Stack) below(l *links, layer int, names []string) (part, bool) {
 	var parts []part
 	for layer--; layer >= 0; layer-- {
 		parts = append(parts, part{int32(layer), 0})
-		if s.trees[layer].Load().kinds[0]&opaque != 0 {
+		if s.tree(int32(layer)).kinds[0]&opaque != 0 {
 			break
 		}
 	}
@@ -68,7 +72,7 @@ func (s *Stack) below(l *links, layer int, names []string) (part, bool) {
 // what it is if it is none.
 func (s *Stack) merge(l *links, parts []part, name string) (dirs []part, file *part) {
 	for _, p := range parts {
-		t := s.trees[p.layer].Load()
+		t := s.tree(p.layer)
 		node, ok := t.lookup(p.node, name)
 		if !ok {
 			continue

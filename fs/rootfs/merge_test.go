@@ -23,8 +23,6 @@ type mergeCase struct {
 	oracle string
 }
 
-type layer = []testEntry
-
 var mergeCases = []mergeCase{
 	{
 		name:   "nothing",

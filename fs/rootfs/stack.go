@@ -36,18 +36,20 @@ func NewStack(layers int, open func(ctx context.Context, layer int) (*LayerTree,
 	}
 }
 
-// tree returns the tree of a layer.
-func (s *Stack) tree(ctx context.Context, layer int) (*LayerTree, error) {
-	if t := s.trees[layer].Load(); t != nil {
-		return t, nil
+// need waits for the tree of a layer.
+func (s *Stack) need(ctx context.Context, layer int) error {
+	if s.trees[layer].Load() != nil {
+		return nil
 	}
 	t, err := s.open(ctx, layer)
-	if err != nil {
-		return nil, err
+	if err == nil {
+		s.trees[layer].CompareAndSwap(nil, t)
 	}
-	s.trees[layer].CompareAndSwap(nil, t)
-	return s.trees[layer].Load(), nil
+	return err
 }
+
+// tree is the tree of a layer that was needed before.
+func (s *Stack) tree(layer int32) *LayerTree { return s.trees[layer].Load() }
 
 // A Node is a file or directory of a Stack, which all methods that take it have to
 // belong to. It is what its name stood for when it was looked up, which never
@@ -80,7 +82,7 @@ func (s *Stack) Lookup(ctx context.Context, dir Node, name string) (Node, bool, 
 		if !ok || err != nil {
 			return Node{}, false, err
 		}
-		id, ok := s.trees[p.layer].Load().lookup(p.node, name)
+		id, ok := s.tree(p.layer).lookup(p.node, name)
 		if !ok {
 			continue
 		}
@@ -102,7 +104,7 @@ const (
 
 // judge says what a name of a directory is that a layer has and none above it.
 func (s *Stack) judge(ctx context.Context, dir *directory, p part) (Node, verdict, error) {
-	t := s.trees[p.layer].Load()
+	t := s.tree(p.layer)
 	k := t.kinds[p.node]
 	switch {
 	case k&kindBits == whiteout:
@@ -120,7 +122,7 @@ func (s *Stack) judge(ctx context.Context, dir *directory, p part) (Node, verdic
 			return Node{}, undecided, err
 		}
 		if to, ok := links.to[p]; ok {
-			return Node{layer: to.layer, id: to.node, kind: s.trees[to.layer].Load().kinds[to.node]}, shown, nil
+			return Node{layer: to.layer, id: to.node, kind: s.tree(to.layer).kinds[to.node]}, shown, nil
 		}
 		if k&covers != 0 {
 			return Node{}, hidden, nil
