@@ -61,7 +61,9 @@ func look(path string) (File, error) {
 		return File{}, err
 	}
 	f := File{
-		Mode: st.Mode, UID: st.Uid, GID: st.Gid, Links: uint64(st.Nlink), Ino: st.Ino, Size: st.Size,
+		Mode: st.Mode, UID: st.Uid, GID: st.Gid,
+		Links: uint64(st.Nlink), //nolint:unconvert // of 32 bits on arm64
+		Ino:   st.Ino, Size: st.Size,
 		Seconds: st.Mtim.Sec, Nanos: st.Mtim.Nsec, Major: unix.Major(st.Rdev), Minor: unix.Minor(st.Rdev),
 	}
 	var err error
@@ -86,7 +88,7 @@ func sum(path string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	defer f.Close()
+	defer func() { _ = f.Close() }()
 	h := sha256.New()
 	if _, err := io.Copy(h, f); err != nil {
 		return "", err

@@ -38,11 +38,11 @@ func main() {
 		return
 	}
 	if len(os.Args) < 3 {
-		fail(errors.New("usage: unpack overlay|directory LAYER..."))
+		fail(errors.New("usage: unpack overlay|directory LAYER…"))
 	}
 	// A process that has threads, as each of Go's has, cannot have another namespace
 	// for all of them: it has to begin in it.
-	c := exec.Command("/proc/self/exe", append([]string{inside}, os.Args[1:]...)...)
+	c := exec.CommandContext(context.Background(), "/proc/self/exe", append([]string{inside}, os.Args[1:]...)...)
 	c.Stdout, c.Stderr = os.Stdout, os.Stderr
 	c.SysProcAttr = &syscall.SysProcAttr{Unshareflags: syscall.CLONE_NEWNS, Pdeathsig: syscall.SIGKILL}
 	if err := c.Run(); err != nil {
@@ -152,7 +152,7 @@ func apply(layer, dir string, opts ...archive.ApplyOpt) error {
 	if err != nil {
 		return err
 	}
-	defer f.Close()
+	defer func() { _ = f.Close() }()
 	// What is of an unknown type would be an error.
 	known := func(h *tar.Header) (bool, error) { return strings.IndexByte("0123456\x00g", h.Typeflag) >= 0, nil }
 	if _, err := archive.Apply(context.Background(), dir, f, append(opts, archive.WithFilter(known))...); err != nil {
