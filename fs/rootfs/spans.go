@@ -1,0 +1,151 @@
+package rootfs
+
+import (
+	"crypto/sha256"
+	"hash"
+	"sort"
+)
+
+// A sum is the first half of the SHA-256 of a span's plain bytes. Whoever does
+// not choose the layer needs 2^128 tries to find other bytes with the same, and
+// tables of contents have a sum for each file.
+type sum [16]byte
+
+func sumOf(h hash.Hash) sum {
+	var full [sha256.Size]byte
+	return sum(h.Sum(full[:0])[:len(sum{})])
+}
+
+// A span is a run of plain bytes that is decoded from its beginning, and
+// checked as one.
+type span struct {
+	off      int64  // of its first plain byte; it ends where the next begins
+	from, to int64  // the compressed bytes that are wanted for it
+	skip     uint32 // plain bytes that come before it when decoding begins at from
+	sum      sum
+	start    start
+	bit      uint8 // of a block
+}
+
+// spans are all of a layer, in order and without a gap. They are immutable.
+type spans struct {
+	list []span
+	size int64 // plain bytes in all
+	// windows are the plain bytes before those that begin with a block, each
+	// compressed with zstd, by the index of the span; those after the last one are left out.
+	windows [][]byte
+}
+
+// find returns the index of the span that holds off, which must be less than
+// the size.
+func (s *spans) find(off int64) int {
+	return sort.Search(len(s.list), func(i int) bool { return s.list[i].off > off }) - 1
+}
+
+// end is where a span ends.
+func (s *spans) end(i int) int64 {
+	if i+1 < len(s.list) {
+		return s.list[i+1].off
+	}
+	return s.size
+}
+
+func (s *spans) window(i int) []byte {
+	if i >= len(s.windows) {
+		return nil
+	}
+	return s.windows[i]
+}
+
+const (
+	// minSpan is how many plain bytes a span has at least, but for the last, and
+	// those that a table of contents makes. A window for each takes 0.3 % of them;
+	// one is 1.5 MB to fetch, of ordinary files, and 20 ms to inflate.
+	minSpan = 4 << 20
+	// minSpans is how many there are before they grow: a layer of 64 GiB has 6,000,
+	// so that what is kept of it fits into memory however little it can be compressed.
+	minSpans = 2048
+)
+
+// spanAfter is how long a span that begins at an offset is at least. A block of
+// deflate is not divided, so it may be longer.
+func spanAfter(off int64) int64 { return max(minSpan, off/minSpans) }
+
+// A divider makes spans of the points that it is given, while the plain bytes go
+// by. A point comes before the first byte after it does.
+type divider struct {
+	spans  spans
+	points []point // those where no byte was seen yet
+	off    int64   // of the next plain byte
+	sum    hash.Hash
+}
+
+func newDivider() *divider {
+	return &divider{sum: sha256.New()}
+}
+
+// add takes a point where a span begins, and its window with it.
+func (d *divider) add(points ...point) { d.points = append(d.points, points...) }
+
+// Write takes note of plain bytes.
+func (d *divider) Write(b []byte) (int, error) {
+	n := len(b)
+	for len(d.points) > 0 && d.points[0].plain < d.off+int64(len(b)) {
+		head := b[:d.points[0].plain-d.off]
+		_, _ = d.sum.Write(head)
+		d.off += int64(len(head))
+		b = b[len(head):]
+		if err := d.begin(d.points[0]); err != nil {
+			return 0, err
+		}
+		d.points = d.points[1:]
+	}
+	_, _ = d.sum.Write(b)
+	d.off += int64(len(b))
+	return n, nil
+}
+
+// begin ends a span and begins the next.
+func (d *divider) begin(p point) error {
+	d.finish(p.compressed)
+	if p.start == startBlock {
+		window, err := encodeWindow(p.window)
+		if err != nil {
+			return err
+		}
+		for len(d.spans.windows) < len(d.spans.list) {
+			d.spans.windows = append(d.spans.windows, nil)
+		}
+		d.spans.windows = append(d.spans.windows, window)
+	}
+	d.spans.list = append(d.spans.list, span{off: p.plain, from: p.compressed, start: p.start, bit: p.bit})
+	return nil
+}
+
+// blockSlack is how far the inflater reads beyond the end of a block: it wants
+// to see the ten bits that the next one has at least, and the byte that has the
+// last bits of this one.
+const blockSlack = 8
+
+// finish ends the last span. The next begins at a compressed byte.
+func (d *divider) finish(compressed int64) {
+	if len(d.spans.list) == 0 {
+		return
+	}
+	last := &d.spans.list[len(d.spans.list)-1]
+	last.to = compressed
+	last.sum = sumOf(d.sum)
+	d.sum.Reset()
+}
+
+// end returns the spans of a layer of so many compressed bytes.
+func (d *divider) end(compressed int64) *spans {
+	d.finish(compressed)
+	d.spans.size = d.off
+	for i := range d.spans.list {
+		if s := &d.spans.list[i]; s.start == startMember || s.start == startBlock {
+			s.to = min(s.to+blockSlack, compressed)
+		}
+	}
+	return &d.spans
+}
