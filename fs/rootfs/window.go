@@ -13,14 +13,15 @@ const windowSize = 32 << 10
 // The two compress and decompress windows for all passes and readers at once.
 var (
 	windowEncoder = sync.OnceValues(func() (*zstd.Encoder, error) {
-		return zstd.NewWriter(nil, zstd.WithEncoderCRC(false), zstd.WithWindowSize(windowSize), zstd.WithLowerEncoderMem(true))
+		return zstd.NewWriter(nil, zstd.WithWindowSize(windowSize), zstd.WithLowerEncoderMem(true))
 	})
 	windowDecoder = sync.OnceValues(func() (*zstd.Decoder, error) {
 		return zstd.NewReader(nil, zstd.WithDecoderMaxMemory(windowSize), zstd.WithDecoderLowmem(true))
 	})
 )
 
-// encodeWindow returns what is kept of the plain bytes of a window. It is never nil.
+// encodeWindow returns what is kept of the plain bytes of a window: a zstd frame
+// with its checksum. It is never nil.
 func encodeWindow(window []byte) ([]byte, error) {
 	z, err := windowEncoder()
 	if err != nil {
