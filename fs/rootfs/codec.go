@@ -110,7 +110,7 @@ type decoder interface {
 	// of contents, eStargz or zstd:chunked: it has members then that are no files of
 	// the image.
 	hasTOC() bool
-	// close frees memory.
+	// close is called when no more is read.
 	close()
 }
 

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"sync"
 
 	"github.com/klauspost/compress/zstd"
 )
@@ -13,9 +14,16 @@ import (
 // unless it is told to take more. It is what --long writes.
 const maxZstdWindow = 128 << 20
 
-// newZstdDecoder returns a decoder that starts no goroutine, and holds on to
-// nothing but memory.
+// zstdDecoders are those that nobody uses. They hold the memory of the largest window
+// that they had, which is 8 MiB where a frame does not say how long it is, and takes
+// longer to get than a small frame takes to decode. They start no goroutines, so they can
+// be forgotten.
+var zstdDecoders sync.Pool
+
 func newZstdDecoder() (*zstd.Decoder, error) {
+	if z, ok := zstdDecoders.Get().(*zstd.Decoder); ok {
+		return z, nil
+	}
 	return zstd.NewReader(nil, zstd.WithDecoderConcurrency(1), zstd.WithDecoderLowmem(true), zstd.WithDecoderMaxWindow(maxZstdWindow))
 }
 
@@ -41,8 +49,13 @@ func newUnzstd(in *input, mark func(point)) (*unzstd, error) {
 	return &unzstd{in: in, mark: mark, frames: frames}, nil
 }
 
-// close frees the memory of the library.
-func (z *unzstd) close() { z.frames.Close() }
+// close gives the decoder back. Nothing may be read after it.
+func (z *unzstd) close() {
+	if z.frames.Reset(nil) == nil {
+		zstdDecoders.Put(z.frames)
+	}
+	z.frames = nil
+}
 
 func (z *unzstd) hasTOC() bool { return z.toc }
 
