@@ -38,7 +38,8 @@ type PassOptions struct {
 // plain failed with. When ctx ends, Pass returns its cause as soon as the read
 // under way does: compressed has to heed the same context.
 //
-// Memory is bounded: it takes two megabytes, and what the index takes.
+// Memory is bounded: it takes two megabytes, the window of a zstd frame (128 MiB at
+// most, and 8 usually), and what the index takes.
 func Pass(ctx context.Context, blob v1.Hash, compressed io.Reader, plain io.Writer, opts PassOptions) (*Index, error) {
 	x, err := pass(ctx, blob, compressed, plain, opts)
 	if err != nil {
@@ -79,7 +80,7 @@ func pass(ctx context.Context, blob v1.Hash, compressed io.Reader, plain io.Writ
 	if err != nil {
 		return nil, err
 	}
-	diffID := hashOf(s.diffID)
+	diffID := hashOf(s.divider.all)
 	if opts.DiffID != (v1.Hash{}) && diffID != opts.DiffID {
 		return nil, fmt.Errorf("%w: its plain bytes are %s, not %s", ErrMismatch, diffID, opts.DiffID)
 	}

@@ -1,10 +1,8 @@
 package rootfs
 
 import (
-	"crypto/sha256"
 	"errors"
 	"fmt"
-	"hash"
 	"io"
 	"slices"
 )
@@ -32,7 +30,6 @@ type sink struct {
 
 	// Of the goroutine, until it has ended.
 	plain   io.Writer
-	diffID  hash.Hash
 	divider *divider
 	have    []byte // of a piece, what was not read yet
 	buf     []byte // of the same, all of it
@@ -49,7 +46,6 @@ func startSink(plain io.Writer, report func(*EntryError)) *sink {
 		ended: make(chan struct{}),
 
 		plain:   plain,
-		diffID:  sha256.New(),
 		divider: newDivider(),
 	}
 	for range pieces {
@@ -132,7 +128,6 @@ func (s *sink) Read(p []byte) (int, error) {
 			return 0, io.EOF
 		}
 		s.buf, s.have = next.bytes, next.bytes
-		_, _ = s.diffID.Write(next.bytes)
 		s.divider.add(next.points...)
 		if _, s.failed = s.divider.Write(next.bytes); s.failed != nil {
 			return 0, s.failed

@@ -75,13 +75,14 @@ func spanAfter(off int64) int64 { return max(minSpan, off/minSpans) }
 // by. A point comes before the first byte after it does.
 type divider struct {
 	spans  spans
-	points []point // those where no byte was seen yet
-	off    int64   // of the next plain byte
-	sum    hash.Hash
+	points []point   // those where no byte was seen yet
+	off    int64     // of the next plain byte
+	all    hash.Hash // of all plain bytes so far
+	sum    hash.Hash // of those of the last span, but for the first: it is all there is
 }
 
 func newDivider() *divider {
-	return &divider{sum: sha256.New()}
+	return &divider{all: sha256.New(), sum: sha256.New()}
 }
 
 // add takes a point where a span begins, and its window with it.
@@ -92,17 +93,23 @@ func (d *divider) Write(b []byte) (int, error) {
 	n := len(b)
 	for len(d.points) > 0 && d.points[0].plain < d.off+int64(len(b)) {
 		head := b[:d.points[0].plain-d.off]
-		_, _ = d.sum.Write(head)
-		d.off += int64(len(head))
+		d.hash(head)
 		b = b[len(head):]
 		if err := d.begin(d.points[0]); err != nil {
 			return 0, err
 		}
 		d.points = d.points[1:]
 	}
-	_, _ = d.sum.Write(b)
-	d.off += int64(len(b))
+	d.hash(b)
 	return n, nil
+}
+
+func (d *divider) hash(b []byte) {
+	_, _ = d.all.Write(b)
+	if len(d.spans.list) > 1 {
+		_, _ = d.sum.Write(b)
+	}
+	d.off += int64(len(b))
 }
 
 // begin ends a span and begins the next.
@@ -129,13 +136,16 @@ const blockSlack = 8
 
 // finish ends the last span. The next begins at a compressed byte.
 func (d *divider) finish(compressed int64) {
-	if len(d.spans.list) == 0 {
+	switch n := len(d.spans.list); n {
+	case 0:
 		return
+	case 1:
+		d.spans.list[0].sum = sumOf(d.all)
+	default:
+		d.spans.list[n-1].sum = sumOf(d.sum)
+		d.sum.Reset()
 	}
-	last := &d.spans.list[len(d.spans.list)-1]
-	last.to = compressed
-	last.sum = sumOf(d.sum)
-	d.sum.Reset()
+	d.spans.list[len(d.spans.list)-1].to = compressed
 }
 
 // end returns the spans of a layer of so many compressed bytes.

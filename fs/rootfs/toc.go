@@ -26,7 +26,8 @@ const (
 // OpenTOC returns the index of a layer from the table of contents that it brings,
 // if its annotations in the manifest say so: of eStargz or zstd:chunked. It reads
 // the table and, of eStargz, what says where that is, in two ranged reads of the blob
-// at most. report is told of each entry that is not shown; it may be nil.
+// at most, and one more for each 8 MiB of the table. report is told of each entry that
+// is not shown; it may be nil.
 //
 // The table is checked against its digest, which the manifest has, and each span
 // against the table. That the table says the same of the layer as the layer itself, nobody
