@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io"
 	"math/rand/v2"
+	"sync"
 	"testing"
 	"testing/iotest"
 
@@ -199,5 +200,40 @@ func TestBlobErrorIsKept(t *testing.T) {
 				t.Errorf("error %v", err)
 			}
 		})
+	}
+}
+
+// TestReadersAtOnce read one layer in several places.
+func TestReadersAtOnce(t *testing.T) {
+	for _, e := range encodings[:2] {
+		plain, compressed := largeLayer(t, e)
+		r := indexed(t, compressed, plain).Plain(readat.Bytes(compressed))
+		var wait sync.WaitGroup
+		for i := range 4 {
+			wait.Go(func() {
+				random := rand.New(rand.NewPCG(uint64(i), 3))
+				for range 10 {
+					p := make([]byte, 4096)
+					off := random.Int64N(r.Size() - int64(len(p)))
+					if _, err := r.ReadAt(t.Context(), p, off); err != nil || !bytes.Equal(p, plain[off:off+int64(len(p))]) {
+						t.Errorf("at %d: %v", off, err)
+					}
+				}
+			})
+		}
+		wait.Wait()
+	}
+}
+
+// TestSpansOfTheLargestLayer: what is kept of it fits into memory, even where a
+// window cannot be compressed.
+func TestSpansOfTheLargestLayer(t *testing.T) {
+	count, longest := 0, int64(0)
+	for off := int64(0); off < MaxPlain; off += spanAfter(off) {
+		longest = max(longest, spanAfter(off))
+		count++
+	}
+	if count*windowSize > 512<<20 || longest > 256<<20 {
+		t.Errorf("%d spans, the longest of %d bytes", count, longest)
 	}
 }
