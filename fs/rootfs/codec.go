@@ -37,8 +37,8 @@ var (
 	// ErrMismatch is a layer, a table of contents or a span whose digest is another
 	// than it should be.
 	ErrMismatch = errors.New("layer does not match its digest")
-	// ErrTooLarge is a layer that is larger than a limit.
-	ErrTooLarge = errTooLarge
+	// ErrTooLarge is a layer that passes a limit as a whole.
+	ErrTooLarge = errors.New("layer is too large")
 )
 
 const (

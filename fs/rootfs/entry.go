@@ -17,7 +17,6 @@ package rootfs
 
 import (
 	"archive/tar"
-	"errors"
 	"fmt"
 	"math"
 	"slices"
@@ -115,9 +114,6 @@ func (e *EntryError) Error() string {
 	}
 	return fmt.Sprintf("entry %q: %s", name, e.Reason)
 }
-
-// errTooLarge is what a layer is refused for that passes a limit as a whole.
-var errTooLarge = errors.New("layer is too large")
 
 // hiddenXattrs are those of overlayfs itself: a rootfs that lies below an
 // overlay must not tell it what to do.

@@ -6,7 +6,8 @@ import (
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 )
 
-// ErrDamaged is an index that is not as it was when it was stored.
+// ErrDamaged is an index, or the table in it, that is not as it was when it was
+// stored.
 var ErrDamaged = errors.New("index is damaged")
 
 // An Index is what is kept of a layer: its entries, and where to begin in its

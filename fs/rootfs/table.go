@@ -2,7 +2,6 @@ package rootfs
 
 import (
 	"encoding/binary"
-	"errors"
 	"fmt"
 	"iter"
 )
@@ -29,9 +28,6 @@ const (
 	// save less than half a byte for each.
 	blockEntries = 16
 )
-
-// errDamaged is a table that no builder has made.
-var errDamaged = errors.New("damaged table of a layer")
 
 // Len is the number of entries.
 func (t *Table) Len() int { return t.n }
@@ -79,15 +75,15 @@ func (t *Table) cursor(i int) *cursor {
 // without one, every entry can be read and keeps to the limits.
 func ParseTable(b []byte) (*Table, error) {
 	if len(b) > MaxTable {
-		return nil, errTooLarge
+		return nil, ErrTooLarge
 	}
 	if len(b) == 0 || b[0] != tableFormat {
-		return nil, errDamaged
+		return nil, fmt.Errorf("%w: its table is none", ErrDamaged)
 	}
 	n, length := binary.Uvarint(b[1:])
 	// A record has three bytes at least.
 	if length <= 0 || n > MaxEntries || n > uint64(len(b)/3) {
-		return nil, errDamaged
+		return nil, fmt.Errorf("%w: its table cannot be", ErrDamaged)
 	}
 	t := &Table{encoded: b, n: int(n), blocks: make([]uint32, 0, (n+blockEntries-1)/blockEntries)}
 	c := &cursor{encoded: b, n: t.n, i: -1, at: 1 + length}
@@ -96,14 +92,14 @@ func ParseTable(b []byte) (*Table, error) {
 			t.blocks = append(t.blocks, uint32(c.at))
 		}
 		if !c.next() {
-			return nil, errDamaged
+			return nil, fmt.Errorf("%w: its table is cut", ErrDamaged)
 		}
 		if reason := c.check(); reason != "" {
-			return nil, fmt.Errorf("%w: entry %d: %s", errDamaged, i, reason)
+			return nil, fmt.Errorf("%w: its table: entry %d: %s", ErrDamaged, i, reason)
 		}
 	}
 	if c.at != len(b) {
-		return nil, errDamaged
+		return nil, fmt.Errorf("%w: its table cannot be", ErrDamaged)
 	}
 	return t, nil
 }
@@ -126,10 +122,10 @@ func (b *TableBuilder) Add(e Entry) error {
 		return &EntryError{e.Name, reason}
 	}
 	if b.n == MaxEntries {
-		return fmt.Errorf("%w: more than %d entries", errTooLarge, MaxEntries)
+		return fmt.Errorf("%w: more than %d entries", ErrTooLarge, MaxEntries)
 	}
 	if len(b.records)+e.weight() > MaxTable {
-		return fmt.Errorf("%w: names and attributes of more than %d bytes", errTooLarge, MaxTable)
+		return fmt.Errorf("%w: names and attributes of more than %d bytes", ErrTooLarge, MaxTable)
 	}
 	if b.n%blockEntries == 0 {
 		b.blocks = append(b.blocks, uint32(len(b.records)))

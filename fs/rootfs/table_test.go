@@ -241,11 +241,11 @@ func TestXattrsAreNormalized(t *testing.T) {
 
 func TestTooManyEntries(t *testing.T) {
 	b := TableBuilder{n: MaxEntries}
-	if err := b.Add(Entry{Name: "f", Type: tar.TypeReg}); !errors.Is(err, errTooLarge) {
+	if err := b.Add(Entry{Name: "f", Type: tar.TypeReg}); !errors.Is(err, ErrTooLarge) {
 		t.Error(err)
 	}
 	b = TableBuilder{records: make([]byte, MaxTable-100)}
-	if err := b.Add(Entry{Name: "f", Type: tar.TypeReg}); !errors.Is(err, errTooLarge) {
+	if err := b.Add(Entry{Name: "f", Type: tar.TypeReg}); !errors.Is(err, ErrTooLarge) {
 		t.Error(err)
 	}
 }

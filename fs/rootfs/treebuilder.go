@@ -233,7 +233,7 @@ func (b *treeBuilder) follow(link uint32) error {
 	b.path = b.path[:max(1, len(b.path)-up)]
 	b.goOn(parts)
 	if b.steps += blockEntries + len(parts); b.steps > maxSteps {
-		return fmt.Errorf("%w: symbolic links through more than %d directories", errTooLarge, maxSteps)
+		return fmt.Errorf("%w: symbolic links through more than %d directories", ErrTooLarge, maxSteps)
 	}
 	return nil
 }
@@ -272,10 +272,10 @@ func (b *treeBuilder) whiteOut(parent uint32, name string) error {
 // newNode makes a node and gives it the name, whoever had that.
 func (b *treeBuilder) newNode(parent uint32, name string, kind kind, entry uint32) error {
 	if len(b.nodes) == maxNodes {
-		return fmt.Errorf("%w: more than %d files and directories", errTooLarge, maxNodes)
+		return fmt.Errorf("%w: more than %d files and directories", ErrTooLarge, maxNodes)
 	}
 	if b.names.Len()+len(name) > maxNames {
-		return fmt.Errorf("%w: names of more than %d bytes", errTooLarge, maxNames)
+		return fmt.Errorf("%w: names of more than %d bytes", ErrTooLarge, maxNames)
 	}
 	if 4*len(b.nodes) > 3*len(b.slots) {
 		b.grow()
