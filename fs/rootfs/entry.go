@@ -9,6 +9,11 @@
 // shows what overlayfs would, as soon as those layers are there that decide
 // it; with all of them it is a [Filesystem].
 //
+// What is kept of a layer is an [Index]. [Pass] makes it while the layer streams by,
+// compressed in whichever way: with it, a [PlainReader] has any of the plain bytes
+// out of one range of the compressed ones. [OpenTOC] makes it of the table of
+// contents that some layers bring, without reading the rest.
+//
 // The rules are those of the image specification (layer.md), and where that is
 // silent what containerd and overlayfs do: the tests compare with both. All that
 // is read here is hostile: the number of entries, their names, depth and
