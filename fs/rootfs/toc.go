@@ -68,15 +68,17 @@ type tableOfContents struct {
 	plain  bool // the digest is that of the plain bytes
 }
 
-// locateTOC finds out where a layer has its table.
+// locateTOC finds out where a layer has its table. zstd:chunked comes first: what
+// nerdctl converts to that has the annotation of eStargz besides
+// (nativeconverter/zstdchunked of the stargz-snapshotter).
 func locateTOC(ctx context.Context, blob readat.Reader, annotations map[string]string) (*tableOfContents, error) {
-	if digest, ok := annotations[stargzDigest]; ok {
-		return locateStargz(ctx, blob, digest)
-	}
 	for _, keys := range chunkedKeys {
 		if position, ok := annotations[keys.position]; ok {
 			return locateChunked(blob, position, annotations[keys.checksum])
 		}
+	}
+	if digest, ok := annotations[stargzDigest]; ok {
+		return locateStargz(ctx, blob, digest)
 	}
 	return nil, fmt.Errorf("%w: the manifest names none", ErrNoTOC)
 }

@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"math/rand/v2"
 	"os"
 	"slices"
@@ -44,13 +45,15 @@ func built(options ...estargz.Option) func(testing.TB, []byte) ([]byte, map[stri
 	}
 }
 
-// snapshotterChunked is zstd:chunked as stargz-snapshotter writes it.
+// snapshotterChunked is zstd:chunked as stargz-snapshotter writes it, with the annotation
+// of eStargz too.
 func snapshotterChunked(t testing.TB, plain []byte) ([]byte, map[string]string) {
 	annotations := map[string]string{}
-	blob, _ := built(estargz.WithCompression(struct {
+	blob, more := built(estargz.WithCompression(struct {
 		*zstdchunked.Compressor
 		*zstdchunked.Decompressor
 	}{&zstdchunked.Compressor{CompressionLevel: zstd.SpeedDefault, Metadata: annotations}, &zstdchunked.Decompressor{}}), estargz.WithChunkSize(50_000))(t, plain)
+	maps.Copy(annotations, more)
 	return blob, annotations
 }
 
