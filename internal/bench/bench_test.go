@@ -70,8 +70,9 @@ type bench struct {
 	loopback *network
 	shaped   *network
 
-	bigConfig   string   // the digest of the big image's config
-	filesystems []string // that are mounted now, for what runs
+	bigConfig   string          // the digest of the big image's config
+	pushed      map[string]bool // the repositories of images that several comparisons have
+	filesystems []string        // that are mounted now, for what runs
 }
 
 // A network is a way to the registry.
@@ -111,7 +112,7 @@ func newBench(ctx context.Context, t *testing.T, o options) *bench {
 		}
 	})
 	remains.Check(t, dir)
-	b := &bench{options: o, dir: dir, program: filepath.Join(dir, "bin", "ocidistfs")}
+	b := &bench{options: o, dir: dir, program: filepath.Join(dir, "bin", "ocidistfs"), pushed: map[string]bool{}}
 	build := exec.CommandContext(ctx, "go", "build", "-trimpath", "-ldflags", "-s -w", "-o", b.program, "../../cmd/ocidistfs")
 	build.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := build.CombinedOutput(); err != nil {

@@ -85,7 +85,7 @@ func (c *comparison) test(ctx context.Context, t *testing.T, b *bench) {
 func comparisons() []comparison {
 	return slices.Concat(coldComparisons(), warmComparisons(), []comparison{
 		dockerComparison(), readersComparison(), tagsComparison(), directoriesComparison(), memoryComparison(),
-	})
+	}, rootfsComparisons(), rootfsWarmComparisons())
 }
 
 // TestComparisons: names are there once, and each result is of sides that a

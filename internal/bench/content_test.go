@@ -4,6 +4,7 @@ import (
 	"archive/tar"
 	"compress/gzip"
 	"crypto/sha256"
+	"errors"
 	"fmt"
 	"hash"
 	"io"
@@ -69,6 +70,9 @@ func (m *material) fill(w io.Writer, random *rand.Rand, size int64) error {
 	return nil
 }
 
+// seeded are the random numbers of what has a seed and a size.
+func seeded(seed uint64, size int64) *rand.Rand { return rand.New(rand.NewPCG(seed, uint64(size))) }
+
 // written counts and digests what is written through it.
 type written struct {
 	to   io.Writer
@@ -92,7 +96,28 @@ func (w *written) digest() string { return fmt.Sprintf("sha256:%x", w.sum.Sum(ni
 // the seed: files of many sizes in a tar, gzipped. It returns what manifest and
 // config say of the layer.
 func (m *material) writeLayer(w io.Writer, seed uint64, size int64) (stored, error) {
-	random := rand.New(rand.NewPCG(seed, uint64(size)))
+	random := seeded(seed, size)
+	total := int64(float64(size) * perByte)
+	word := func() string { return m.words[random.IntN(len(m.words))] }
+	return gzipped(w, func(archive *tar.Writer, plain *written) error {
+		for i := 0; plain.size < total; i++ {
+			length := min(int64(random.ExpFloat64()*random.ExpFloat64()*meanFile), total-plain.size)
+			if err := archive.WriteHeader(&tar.Header{
+				Name: fmt.Sprintf("usr/%s/%s/%s-%d", word(), word(), word(), i), Mode: 0o644, Size: length,
+				ModTime: time.Unix(1700000000, 0), Format: tar.FormatUSTAR,
+			}); err != nil {
+				return err
+			}
+			if err := m.fill(archive, random, length); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+// gzipped writes a layer of what write puts into its archive; plain is what that came to.
+func gzipped(w io.Writer, write func(archive *tar.Writer, plain *written) error) (stored, error) {
 	zipped := newWritten(w)
 	compress, err := gzip.NewWriterLevel(zipped, gzip.BestSpeed)
 	if err != nil {
@@ -100,24 +125,7 @@ func (m *material) writeLayer(w io.Writer, seed uint64, size int64) (stored, err
 	}
 	plain := newWritten(compress)
 	archive := tar.NewWriter(plain)
-	total := int64(float64(size) * perByte)
-	for i := 0; plain.size < total; i++ {
-		length := min(int64(random.ExpFloat64()*random.ExpFloat64()*meanFile), total-plain.size)
-		word := func() string { return m.words[random.IntN(len(m.words))] }
-		if err := archive.WriteHeader(&tar.Header{
-			Name: fmt.Sprintf("usr/%s/%s/%s-%d", word(), word(), word(), i), Mode: 0o644, Size: length,
-			ModTime: time.Unix(1700000000, 0), Format: tar.FormatUSTAR,
-		}); err != nil {
-			return stored{}, err
-		}
-		if err := m.fill(archive, random, length); err != nil {
-			return stored{}, err
-		}
-	}
-	if err := archive.Close(); err != nil {
-		return stored{}, err
-	}
-	if err := compress.Close(); err != nil {
+	if err := errors.Join(write(archive, plain), archive.Close(), compress.Close()); err != nil {
 		return stored{}, err
 	}
 	return stored{DigestOf: zipped.digest(), DiffIDOf: plain.digest(), Length: zipped.size, Plain: plain.size}, nil

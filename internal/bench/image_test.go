@@ -24,8 +24,10 @@ const layersDir = "../../dist/bench"
 type stored struct {
 	DigestOf, DiffIDOf string
 	Length, Plain      int64
-	Zeros              bool   // it is not compressed
-	path               string // set by whoever reads or writes the file
+	Zeros              bool              // it is not compressed
+	Zstd               bool              // with that, and else with gzip
+	Annotations        map[string]string // of its descriptor
+	path               string            // set by whoever reads or writes the file
 }
 
 var _ v1.Layer = stored{}
@@ -36,8 +38,11 @@ func (s stored) Digest() (v1.Hash, error) { return v1.NewHash(s.DigestOf) }
 func (s stored) DiffID() (v1.Hash, error) { return v1.NewHash(s.DiffIDOf) }
 func (s stored) Size() (int64, error)     { return s.Length, nil }
 func (s stored) MediaType() (types.MediaType, error) {
-	if s.Zeros {
+	switch {
+	case s.Zeros:
 		return types.OCIUncompressedLayer, nil
+	case s.Zstd:
+		return types.OCILayerZStd, nil
 	}
 	return types.OCILayer, nil
 }
@@ -51,17 +56,28 @@ type layerSpec struct {
 	zeros bool
 }
 
-// make returns the layer, which may be there from an earlier run. Compressed
-// bytes are what this version of Go makes.
-func (s layerSpec) make(m *material) (layer stored, err error) {
+// make returns the layer.
+func (s layerSpec) make(m *material) (stored, error) {
+	if s.zeros {
+		return keep(fmt.Sprintf("%d-%d-v%d-zeros", s.seed, s.size, contentVersion), func(f *os.File) (stored, error) {
+			layer, err := writeZeros(f, s.seed, s.size)
+			layer.Zeros = true
+			return layer, err
+		})
+	}
+	return keep(fmt.Sprintf("%d-%d-v%d-%s", s.seed, s.size, contentVersion, runtime.Version()), func(f *os.File) (stored, error) {
+		return m.writeLayer(f, s.seed, s.size)
+	})
+}
+
+// keep returns a layer of a name, which may be there from an earlier run, or else what
+// write makes of an empty file. Compressed bytes are what this version of Go makes.
+func keep(name string, write func(f *os.File) (stored, error)) (layer stored, err error) {
 	dir, err := filepath.Abs(layersDir)
 	if err != nil {
 		return stored{}, err
 	}
-	path := filepath.Join(dir, fmt.Sprintf("%d-%d-v%d-%s", s.seed, s.size, contentVersion, runtime.Version()))
-	if s.zeros {
-		path = filepath.Join(dir, fmt.Sprintf("%d-%d-v%d-zeros", s.seed, s.size, contentVersion))
-	}
+	path := filepath.Join(dir, name)
 	note := path + ".json" // written last: where it is, the layer is whole
 	if b, err := os.ReadFile(note); err == nil && json.Unmarshal(b, &layer) == nil {
 		if info, err := os.Stat(path); err == nil && info.Size() == layer.Length {
@@ -82,15 +98,10 @@ func (s layerSpec) make(m *material) (layer stored, err error) {
 			_ = os.Remove(f.Name())
 		}
 	}()
-	if s.zeros {
-		layer, err = writeZeros(f, s.seed, s.size)
-	} else {
-		layer, err = m.writeLayer(f, s.seed, s.size)
-	}
-	if err != nil {
+	if layer, err = write(f); err != nil {
 		return stored{}, err
 	}
-	layer.Zeros, layer.path = s.zeros, path
+	layer.path = path
 	b, err := json.Marshal(layer)
 	if err != nil {
 		return stored{}, err
@@ -148,10 +159,8 @@ func imageOf(t *testing.T, architecture string, layers []stored) v1.Image {
 	image := mutate.ConfigMediaType(mutate.MediaType(empty.Image, types.OCIManifestSchema1), types.OCIConfigJSON)
 	adds := make([]mutate.Addendum, len(layers))
 	for i, l := range layers {
-		adds[i] = mutate.Addendum{Layer: l, MediaType: types.OCILayer, History: v1.History{CreatedBy: "bench"}}
-		if l.Zeros {
-			adds[i].MediaType = types.OCIUncompressedLayer
-		}
+		media, _ := l.MediaType() // it never fails
+		adds[i] = mutate.Addendum{Layer: l, MediaType: media, Annotations: l.Annotations, History: v1.History{CreatedBy: "bench"}}
 	}
 	image, err := mutate.Append(image, adds...)
 	if err != nil {

@@ -42,12 +42,23 @@ func peakMemory(pid int) int64 {
 	if err != nil {
 		return 0
 	}
-	return parsePeak(string(b))
+	return parseMemory(string(b), "VmHWM")
 }
 
-func parsePeak(status string) int64 {
+// residentMemory is the resident memory that a process has now, in bytes; 0 where there
+// is none.
+func residentMemory(pid int) int64 {
+	b, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/status")
+	if err != nil {
+		return 0
+	}
+	return parseMemory(string(b), "VmRSS")
+}
+
+// parseMemory is a size of /proc/PID/status, in bytes.
+func parseMemory(status, name string) int64 {
 	for line := range strings.Lines(status) {
-		if rest, ok := strings.CutPrefix(line, "VmHWM:"); ok {
+		if rest, ok := strings.CutPrefix(line, name+":"); ok {
 			kilobytes, _ := strconv.ParseInt(strings.TrimSuffix(strings.TrimSpace(rest), " kB"), 10, 64) // proc(5): a number
 			return kilobytes << 10
 		}
