@@ -24,7 +24,7 @@ var (
 	flagPattern = regexp.MustCompile(`(?:^|[\s=])--([a-z][a-z-]*)`)
 	// In text, code that begins with a flag speaks of ours.
 	spokenPattern   = regexp.MustCompile("`--([a-z][a-z-]*)[^`]*`")
-	quotedPattern   = regexp.MustCompile(`"(OCIDISTFS_(?:BENCH|CHAOS|DOCS|INTEROP|MANNERS|TEST)[A-Z_]*)"`)
+	quotedPattern   = regexp.MustCompile(`"(OCIDISTFS_(?:BENCH|CHAOS|DOCS|INTEROP|MANNERS|ROOTFS|TEST)[A-Z_]*)"`)
 	variablePattern = regexp.MustCompile(`\bOCIDISTFS_[A-Z_]+\b`)
 )
 
@@ -93,7 +93,7 @@ func TestDocsNameWhatExists(t *testing.T) {
 func suiteVariables(t *testing.T) []string {
 	t.Helper()
 	var names []string
-	for _, pattern := range []string{"*_test.go", "../../internal/*/*_test.go"} {
+	for _, pattern := range []string{"*_test.go", "../../internal/*/*_test.go", "../../fs/rootfs/*_test.go"} {
 		sources, err := filepath.Glob(pattern)
 		if err != nil {
 			t.Fatal(err)
