@@ -27,7 +27,7 @@ func newApplication(s streams) *application {
 	k.Terminate(func(code int) { panic(exited(code)) })
 	a := &application{k, map[string]command{}, s}
 	for _, add := range []func(*kingpin.Application) (string, command){
-		addMount, addUnmount, addStatus, addRefresh, addDoctor, addTags, addManifest, addPull, addVerify,
+		addMount, addUnmount, addStatus, addRefresh, addDoctor, addTags, addManifest, addPull, addExport, addVerify,
 		addLs, addCat, addCp, addTree, addDiff,
 		addCacheInfo, addCacheVerify, addCachePrune, addCacheClear, addDemo,
 		addCompletion, addVersion, addComplete, addDaemon,

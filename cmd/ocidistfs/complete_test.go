@@ -51,7 +51,7 @@ func TestComplete(t *testing.T) {
 	app := newApplication(streams{strings.NewReader(""), &bytes.Buffer{}, &bytes.Buffer{}})
 	for _, c := range []struct{ line, want string }{
 		{"pu", "pull"},
-		{"", "mount unmount status refresh doctor tags manifest pull verify ls cat cp tree diff cache demo completion version"},
+		{"", "mount unmount status refresh doctor tags manifest pull export verify ls cat cp tree diff cache demo completion version"},
 		{"nosuch", ""},
 		{"nosuch a", ""},
 		{"-", "--help"},

@@ -13,8 +13,16 @@ import (
 type progress struct{ bar *progressbar.ProgressBar }
 
 func newProgress(w io.Writer, size int64, what string) *progress {
-	f, ok := w.(*os.File)
-	if !ok || !term.IsTerminal(int(f.Fd())) || os.Getenv("TERM") == "dumb" {
+	return progressWith(w, size, what, progressbar.OptionOnCompletion(func() { _, _ = io.WriteString(w, "\n") }))
+}
+
+// newPassing is a progress of which nothing is left on the terminal when it ends.
+func newPassing(w io.Writer, size int64, what string) *progress {
+	return progressWith(w, size, what, progressbar.OptionClearOnFinish())
+}
+
+func progressWith(w io.Writer, size int64, what string, end progressbar.Option) *progress {
+	if !isTerminal(w) || os.Getenv("TERM") == "dumb" {
 		return &progress{}
 	}
 	return &progress{progressbar.NewOptions64(size,
@@ -22,17 +30,29 @@ func newProgress(w io.Writer, size int64, what string) *progress {
 		progressbar.OptionSetDescription(what),
 		progressbar.OptionShowBytes(true),
 		progressbar.OptionFullWidth(),
-		progressbar.OptionOnCompletion(func() { _, _ = io.WriteString(w, "\n") }),
+		end,
 	)}
+}
+
+// isTerminal says whether what is written to w is for a person to read.
+func isTerminal(w io.Writer) bool {
+	f, ok := w.(*os.File)
+	return ok && term.IsTerminal(int(f.Fd()))
 }
 
 func (p *progress) shown() bool { return p.bar != nil }
 
 func (p *progress) Write(b []byte) (int, error) {
-	if p.bar != nil {
-		_ = p.bar.Add(len(b)) // a bar that cannot be drawn fails no pull
-	}
+	p.add(int64(len(b)))
 	return len(b), nil
+}
+
+// add counts bytes that are not written through it. It may be called at any time from
+// anywhere.
+func (p *progress) add(n int64) {
+	if p.bar != nil {
+		_ = p.bar.Add64(n) // a bar that cannot be drawn fails no pull
+	}
 }
 
 // end says that all is written, where it is, and leaves the cursor on a line of

@@ -59,6 +59,9 @@ func addPull(app *kingpin.Application) (string, command) {
 		if p.path == "" {
 			return usagef("--path is empty; - is standard output")
 		}
+		if p.path == "-" && isTerminal(s.out) {
+			return usagef("a tarball is nothing for a terminal: --path FILE names a file, and | leads to a program")
+		}
 		if p.offline && p.noCache {
 			return usagef("--offline and --no-cache exclude each other: there would be nothing to take it from")
 		}

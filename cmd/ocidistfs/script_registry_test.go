@@ -1,16 +1,25 @@
 package main
 
 import (
+	"archive/tar"
+	"bytes"
 	"flag"
 	"fmt"
+	"io"
+	iofs "io/fs"
 	"net/http"
 	"os"
+	"path/filepath"
 	"regexp"
 	"strconv"
 	"strings"
 	"sync/atomic"
+	"time"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"github.com/google/go-containerregistry/pkg/v1/empty"
+	"github.com/google/go-containerregistry/pkg/v1/mutate"
+	"github.com/google/go-containerregistry/pkg/v1/tarball"
 	"github.com/google/go-containerregistry/pkg/v1/types"
 	"github.com/rogpeppe/go-internal/testscript"
 
@@ -23,6 +32,7 @@ type registries map[string]*registrytest.Server
 var registryCommands = map[string]scriptCommand{
 	"registry": startRegistry,
 	"image":    pushImage,
+	"files":    pushFiles,
 	"index":    pushIndex,
 	"manifest": pushManifest,
 	"tags":     addTestTags,
@@ -96,6 +106,66 @@ func pushImage(ts *testscript.TestScript, _ bool, args []string) {
 	}
 	tb := benchOf(ts).tb
 	pushed(ts, server.Push(tb, repo, tag, registrytest.Image(tb, spec)))
+}
+
+// pushFiles is: files VARIABLE REPOSITORY:TAG DIRECTORY..., with a layer of the files of
+// each directory, the lowest first. Executable files stay so; all else is as it would be
+// if root had made it at the beginning of 1970.
+func pushFiles(ts *testscript.TestScript, _ bool, args []string) {
+	server, repo, tag, dirs := repositoryOf(ts, args)
+	tb := benchOf(ts).tb
+	var layers []v1.Layer
+	for _, dir := range dirs {
+		var b bytes.Buffer
+		w := tar.NewWriter(&b)
+		root := ts.MkAbs(dir)
+		ts.Check(filepath.WalkDir(root, func(path string, d iofs.DirEntry, err error) error {
+			if err != nil || path == root {
+				return err
+			}
+			return packFile(w, strings.TrimPrefix(path, root+"/"), path, d)
+		}))
+		ts.Check(w.Close())
+		layer, err := tarball.LayerFromOpener(func() (io.ReadCloser, error) {
+			return io.NopCloser(bytes.NewReader(b.Bytes())), nil
+		}, tarball.WithMediaType(types.OCILayer))
+		ts.Check(err)
+		layers = append(layers, layer)
+	}
+	image, err := mutate.AppendLayers(mutate.ConfigMediaType(mutate.MediaType(empty.Image, types.OCIManifestSchema1), types.OCIConfigJSON), layers...)
+	ts.Check(err)
+	pushed(ts, server.Push(tb, repo, tag, image))
+}
+
+// packFile adds one file to an archive.
+func packFile(w *tar.Writer, name, path string, d iofs.DirEntry) error {
+	info, err := d.Info()
+	if err != nil {
+		return err
+	}
+	h := &tar.Header{Name: name, Mode: 0o644, ModTime: time.Unix(0, 0)}
+	var content []byte
+	switch {
+	case d.IsDir():
+		h.Typeflag, h.Name = tar.TypeDir, name+"/"
+		h.Mode = 0o755
+	case d.Type() == iofs.ModeSymlink:
+		h.Typeflag = tar.TypeSymlink
+		if h.Linkname, err = os.Readlink(path); err != nil {
+			return err
+		}
+	default:
+		h.Mode |= int64(info.Mode().Perm() & 0o111)
+		if content, err = os.ReadFile(path); err != nil {
+			return err
+		}
+		h.Size = int64(len(content))
+	}
+	if err := w.WriteHeader(h); err != nil {
+		return err
+	}
+	_, err = w.Write(content)
+	return err
 }
 
 // pushIndex is: index VARIABLE REPOSITORY:TAG OS/ARCH[/VARIANT]...

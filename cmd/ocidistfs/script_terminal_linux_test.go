@@ -13,11 +13,16 @@ import (
 
 var terminalCommands = map[string]scriptCommand{"terminal": runOnTerminal}
 
-// runOnTerminal is: [!] terminal ARGUMENT...; it runs the program with a terminal
-// as its standard error, and stderr looks at what came there.
+// runOnTerminal is: [!] terminal [-out] ARGUMENT...; it runs the program with a terminal
+// as its standard error, and stderr looks at what came there. With -out the terminal is
+// its standard output too.
 func runOnTerminal(ts *testscript.TestScript, neg bool, args []string) {
 	us, its, err := openTerminal()
 	ts.Check(err)
+	both := len(args) > 0 && args[0] == "-out"
+	if both {
+		args = args[1:]
+	}
 	c := exec.Command(program, args...)
 	c.Dir = ts.Getenv("WORK")
 	for _, name := range []string{"WORK", "HOME", "PATH", "TERM"} {
@@ -25,6 +30,9 @@ func runOnTerminal(ts *testscript.TestScript, neg bool, args []string) {
 	}
 	c.Env = append(c.Env, raceVariable())
 	c.Stdout, c.Stderr = ts.Stdout(), its
+	if both {
+		c.Stdout = its
+	}
 	ts.Check(c.Start())
 	ts.Check(its.Close())
 	// When the last who holds it closes the other side, reading fails.

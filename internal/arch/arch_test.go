@@ -22,7 +22,7 @@ const module = "github.com/ocidistfs/ocidistfs"
 var mayImport = map[string][]string{
 	"cmd/ocidistfs": {"fs", "fs/tree", "fs/imagetar", "registry", "cache"},
 	"fs":            {"fs/tree", "registry", "cache"},
-	"fs/tree":       {"fs/imagetar", "fs/readat", "registry", "cache"},
+	"fs/tree":       {"fs/imagetar", "fs/rootfs", "fs/readat", "registry", "cache"},
 	"fs/imagetar":   {"fs/readat"},
 	"fs/rootfs":     {"fs/readat"},
 	"fs/readat":     {},
