@@ -10,7 +10,9 @@ import (
 	"crypto/rand"
 	"crypto/tls"
 	"crypto/x509"
+	"debug/elf"
 	"encoding/pem"
+	"errors"
 	"io"
 	"log"
 	"maps"
@@ -18,6 +20,7 @@ import (
 	"net/http/httptest"
 	"net/http/httputil"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"runtime"
 	"slices"
@@ -135,6 +138,9 @@ func pushDocsImages(t *testing.T, dockerIO, ownRegistry *registrytest.Server) {
 			alpineLayer(t, "3.11", here.Architecture), docsLayer(t, "etc/nginx/nginx.conf", "worker_processes auto;\n"),
 			docsLayer(t, "usr/sbin/nginx", "nginx "+version, "usr/share/nginx/"+version+".txt", version)))
 	}
+	if layer, ok := busyboxLayer(t); ok {
+		dockerIO.Push(t, "library/busybox", "1.37", docsImage(t, here, layer))
+	}
 	for _, version := range []string{"1.2", "1.3"} {
 		ownRegistry.Push(t, "team/app", version, docsImage(t, here, docsLayer(t, "app", "version "+version)))
 	}
@@ -144,16 +150,62 @@ func alpineLayer(t *testing.T, version, architecture string) v1.Layer {
 	return docsLayer(t, "bin/busybox", "for "+architecture, "etc/alpine-release", version+".9\n", "etc/os-release", "ID=alpine\n")
 }
 
+// busyboxLayer is a system that runs: the machine's busybox, if it has one that needs
+// nothing else, as Debian's package busybox-static has it.
+func busyboxLayer(t *testing.T) (v1.Layer, bool) {
+	t.Helper()
+	path, err := exec.LookPath("busybox")
+	if err != nil {
+		return nil, false
+	}
+	program, err := elf.Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	libraries, err := program.ImportedLibraries()
+	if err := errors.Join(err, program.Close()); err != nil || len(libraries) > 0 {
+		return nil, false
+	}
+	content, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var entries []tar.Header
+	for _, dir := range []string{"bin", "dev", "etc", "proc", "sys", "tmp"} {
+		entries = append(entries, tar.Header{Name: dir + "/", Typeflag: tar.TypeDir, Mode: 0o755})
+	}
+	entries = append(entries, tar.Header{Name: "bin/busybox", Typeflag: tar.TypeReg, Mode: 0o755, Size: int64(len(content))})
+	for _, applet := range []string{"cat", "echo", "id", "ls", "sh", "touch", "uname"} {
+		entries = append(entries, tar.Header{Name: "bin/" + applet, Typeflag: tar.TypeLink, Linkname: "bin/busybox", Mode: 0o755})
+	}
+	const release = "NAME=\"Busybox\"\n"
+	entries = append(entries, tar.Header{Name: "etc/os-release", Typeflag: tar.TypeReg, Mode: 0o644, Size: int64(len(release))})
+	return docsArchive(t, entries, map[string]string{"bin/busybox": string(content), "etc/os-release": release}), true
+}
+
 // docsLayer makes a layer of files, each a name and its content.
 func docsLayer(t *testing.T, files ...string) v1.Layer {
 	t.Helper()
+	var entries []tar.Header
+	contents := map[string]string{}
+	for f := range slices.Chunk(files, 2) {
+		entries = append(entries, tar.Header{Name: f[0], Mode: 0o644, Size: int64(len(f[1]))})
+		contents[f[0]] = f[1]
+	}
+	return docsArchive(t, entries, contents)
+}
+
+// docsArchive makes a layer of entries and what is in them, by their names.
+func docsArchive(t *testing.T, entries []tar.Header, contents map[string]string) v1.Layer {
+	t.Helper()
 	var b bytes.Buffer
 	w := tar.NewWriter(&b)
-	for f := range slices.Chunk(files, 2) {
-		if err := w.WriteHeader(&tar.Header{Name: f[0], Mode: 0o644, Size: int64(len(f[1])), ModTime: time.Unix(0, 0)}); err != nil {
+	for _, h := range entries {
+		h.ModTime = time.Unix(0, 0)
+		if err := w.WriteHeader(&h); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := io.WriteString(w, f[1]); err != nil {
+		if _, err := io.WriteString(w, contents[h.Name]); err != nil {
 			t.Fatal(err)
 		}
 	}
