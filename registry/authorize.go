@@ -51,6 +51,7 @@ func (l *lane) authorize(ctx context.Context, challenge *transport.Challenge) (h
 		return "", false, err
 	}
 	scope := l.parsed.Scope(transport.PullScope)
+	ctx = context.WithValue(ctx, forScope{}, scope)
 	token, err := transport.Exchange(ctx, at, authn.FromConfig(config), noting{l.brief}, []string{scope}, challenge)
 	if err != nil {
 		return "", false, tokenError(err)

@@ -51,11 +51,12 @@ type steady struct {
 func (s *steady) RoundTrip(req *http.Request) (*http.Response, error) {
 	ctx := req.Context()
 	up := s.upstreams.of(req.URL)
+	asked := subject(req)
 	var spent time.Duration
 	persists := false
 	defer func() {
 		if persists {
-			up.desist(req.URL.Path)
+			up.desist(asked)
 		}
 	}()
 	for tries := 0; ; tries++ {
@@ -64,15 +65,15 @@ func (s *steady) RoundTrip(req *http.Request) (*http.Response, error) {
 		if ctx.Err() != nil || !isPassing(resp, err) {
 			if err == nil {
 				up.budget.earn()
-				up.vain.Remove(req.URL.Path)
+				up.vain.Remove(asked)
 			}
 			return resp, err
 		}
-		if tries >= s.retries || up.inVain(req.URL.Path, time.Now()) {
-			up.vain.Add(req.URL.Path, time.Now())
+		if tries >= s.retries || up.inVain(asked, time.Now()) {
+			up.vain.Add(asked, time.Now())
 			return resp, err
 		}
-		if persists = persists || tries > 0 && up.persist(req.URL.Path); tries > 0 && !persists {
+		if persists = persists || tries > 0 && up.persist(asked); tries > 0 && !persists {
 			return resp, err // another finds out
 		}
 		wait := backOff(tries)

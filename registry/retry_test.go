@@ -303,3 +303,55 @@ func TestRequestsPerHost(t *testing.T) {
 		all.Wait()
 	})
 }
+
+// A token that one repository is refused says nothing of that of another: they are asked
+// for at one path. Neither do two registries of one mirror.
+func TestVainIsOfOneSubject(t *testing.T) {
+	for name, options := range map[string]struct {
+		server registrytest.Options
+		client Options
+	}{
+		"GET":  {registrytest.Options{Bearer: true}, Options{}},
+		"POST": {registrytest.Options{Bearer: true, Username: "u", IdentityToken: "i"}, Options{Keychain: fixed(authn.AuthConfig{IdentityToken: "i"})}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			inBubble(t, options.server, options.client, func(b *bubble) {
+				for _, name := range []string{"a", "b"} {
+					b.server.PutManifest(name, "x", imageType, []byte("{}"))
+				}
+				b.server.Break(registrytest.Only(registrytest.Token, first(1+DefaultRetries+2, registrytest.Refuse(503, "", ""))))
+				if _, err := b.repository("a").Manifest(b.Context(), "x"); statusOf(err) != 503 {
+					b.Fatalf("%v", err)
+				}
+				if _, err := b.repository("b").Manifest(b.Context(), "x"); err != nil {
+					b.Errorf("another repository: %v; asked for %s", err, asked(b.server))
+				}
+			})
+		})
+	}
+}
+
+// What is asked for is the same whatever a redirect has signed it with.
+func TestSubject(t *testing.T) {
+	subjectOf := func(ctx context.Context, url string) string {
+		req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return subject(req)
+	}
+	scope := func(s string) context.Context { return context.WithValue(t.Context(), forScope{}, s) }
+	if a, b := subjectOf(t.Context(), "https://cdn.example/b?Signature=1"), subjectOf(t.Context(), "https://cdn.example/b?Signature=2"); a != b {
+		t.Errorf("%q and %q are of one blob", a, b)
+	}
+	all := map[string]bool{}
+	for _, s := range []string{
+		subjectOf(t.Context(), "https://m.example/v2/a/tags/list?ns=docker.io"), subjectOf(t.Context(), "https://m.example/v2/a/tags/list?ns=ghcr.io"),
+		subjectOf(scope("repository:a:pull"), "https://m.example/token"), subjectOf(scope("repository:b:pull"), "https://m.example/token"),
+	} {
+		all[s] = true
+	}
+	if len(all) != 4 {
+		t.Errorf("different subjects are the same: %v", all)
+	}
+}

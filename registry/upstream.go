@@ -3,6 +3,7 @@ package registry
 import (
 	"context"
 	"log/slog"
+	"net/http"
 	"net/url"
 	"sync"
 	"time"
@@ -20,8 +21,8 @@ type upstream struct {
 	pause            pause
 	breaker          *breaker
 	budget           budget
-	vain             *lru.Cache[string, time.Time] // what was repeated in vain, and when
-	persistent       sync.Map                      // path → nothing: what one request repeats more than once
+	vain             *lru.Cache[string, time.Time] // by subject: when it was repeated in vain
+	persistent       sync.Map                      // subject → nothing: what one request repeats more than once
 	documents, blobs chan struct{}                 // as long as there are requests
 }
 
@@ -33,21 +34,33 @@ const (
 	rememberedVain = 1000
 )
 
-// inVain says whether what is at a path was repeated in vain of late.
-func (u *upstream) inVain(path string, now time.Time) bool {
-	last, ok := u.vain.Get(path)
+// forScope marks the context of a request for a token with what the token is for.
+type forScope struct{}
+
+// subject is what a request asks its host for, to know those by that ask for the same.
+// A token server has one path for all scopes, which a POST does not even have in its
+// address, and a mirror may have one for several registries. The rest of an address tells
+// nothing: what a redirect has signed is another each time.
+func subject(req *http.Request) string {
+	scope, _ := req.Context().Value(forScope{}).(string)
+	return req.URL.Path + " " + req.URL.Query().Get("ns") + " " + scope
+}
+
+// inVain says whether a subject was repeated in vain of late.
+func (u *upstream) inVain(subject string, now time.Time) bool {
+	last, ok := u.vain.Get(subject)
 	return ok && now.Sub(last) < vainFor
 }
 
-// persist lets one request at a time repeat more than once what is at a path: of the
+// persist lets one request at a time for a subject repeat it more than once: of the
 // ranges of a blob that fails each is repeated once, as after connections that broke,
 // and one finds out whether it is for good. It is followed by desist.
-func (u *upstream) persist(path string) bool {
-	_, others := u.persistent.LoadOrStore(path, nil)
+func (u *upstream) persist(subject string) bool {
+	_, others := u.persistent.LoadOrStore(subject, nil)
 	return !others
 }
 
-func (u *upstream) desist(path string) { u.persistent.Delete(path) }
+func (u *upstream) desist(subject string) { u.persistent.Delete(subject) }
 
 // slot waits until the host has few enough requests to take another. A slow host's
 // are waited for as long as ctx allows; of one that turns out to be down, who waits
