@@ -16,7 +16,10 @@ import (
 // TestDocs runs what the documentation tells its reader to type, a page from its
 // top to its end in one shell, and compares what the pages show of the output.
 func TestDocs(t *testing.T) {
-	if ok, err := scriptCondition("fuse"); err != nil || !ok {
+	switch ok, err := scriptCondition("fuse"); {
+	case err != nil:
+		t.Fatal(err)
+	case !ok:
 		t.Skip("file systems cannot be mounted here")
 	}
 	pages, err := docs.Pages("../..")
