@@ -7,7 +7,6 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
-	"runtime/debug"
 	"time"
 
 	"github.com/alecthomas/kingpin/v2"
@@ -215,7 +214,7 @@ func (m *mount) serve(ctx context.Context, log *slog.Logger, ready func() error)
 	if err != nil {
 		return err
 	}
-	debug.SetMemoryLimit(int64(m.Memory)) // a process serves one mount
+	limitMemory(int64(m.Memory))
 	mistakes := fs.NewErrorLog(nil)
 	t := tree.New(tree.Options{
 		Client: client, Store: store,
