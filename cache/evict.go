@@ -44,7 +44,10 @@ func (e evictor) remove(it item) error {
 	}
 	defer unlock()
 	if it.stray {
-		if _, err := os.Lstat(it.data); !errors.Is(err, iofs.ErrNotExist) {
+		switch _, err := os.Lstat(it.data); {
+		case err == nil:
+			return errInUse // its data came meanwhile
+		case !errors.Is(err, iofs.ErrNotExist):
 			return err
 		}
 		return removeFiles(it.beside)

@@ -13,7 +13,7 @@ type Info struct {
 	Dir   string `json:"directory"`
 	Usage        // of the blobs
 	// Bytes is what counts for [Options.MaxBytes]: blobs, partial ones, and what is
-	// beside them.
+	// beside them or was left of it.
 	Bytes int64 `json:"bytes"`
 	// Oldest and Newest are the last uses of the blob that goes first, and of the one
 	// that goes last, where there are any.
@@ -101,8 +101,9 @@ type Removal struct {
 	Removed []RemovedBlob `json:"removed"`
 	// InUse are those that would have gone, but somebody has them open.
 	InUse []RemovedBlob `json:"inUse"`
-	Freed int64         `json:"freedBytes"`
-	Left  int64         `json:"leftBytes"`
+	// Freed and Left have what is beside blobs, and what was left of it, too.
+	Freed int64 `json:"freedBytes"`
+	Left  int64 `json:"leftBytes"`
 	// Repositories are those of which nothing is known any more.
 	Repositories int `json:"repositories"`
 }
@@ -132,6 +133,7 @@ func Prune(ctx context.Context, dir string, p Pruning) (Removal, error) {
 	if err := known(dir); err != nil {
 		return r, err
 	}
+	sweep(ctx, dir)
 	items, err := inventory(dir)
 	if err != nil {
 		return r, err
@@ -154,13 +156,15 @@ func Prune(ctx context.Context, dir string, p Pruning) (Removal, error) {
 		}
 		one := RemovedBlob{it.digest.String(), it.partial, it.bytes, it.used}
 		switch err := (evictor{dir: dir}).remove(it); {
-		case it.stray:
+		case it.stray && err != nil: // somebody makes a blob of it
 		case errors.Is(err, errInUse):
 			r.InUse = append(r.InUse, one)
 		case err != nil:
 			errs = append(errs, err)
 		default:
-			r.Removed = append(r.Removed, one)
+			if !it.stray {
+				r.Removed = append(r.Removed, one)
+			}
 			r.Freed += it.bytes
 			r.Left -= it.bytes
 		}

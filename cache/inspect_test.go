@@ -1,6 +1,7 @@
 package cache
 
 import (
+	"bytes"
 	"os"
 	"path/filepath"
 	"slices"
@@ -114,6 +115,41 @@ func TestPrune(t *testing.T) {
 				t.Errorf("%d freed and %d left, it was %d and is %d", r.Freed, r.Left, before, after)
 			}
 		})
+	}
+}
+
+// TestPruneStrays has what kills left: sums and a map without their data, and files that
+// were being written long ago. They go, whatever else stays, and what is said to be left
+// is what is there.
+func TestPruneStrays(t *testing.T) {
+	s, old, young, part := inspected(t)
+	want := takes(t, s.dir)
+	gone := v1.Hash{Algorithm: "sha256", Hex: strings.Repeat("a", 64)}
+	strays := []string{s.sumsPath(gone), s.partialPath(testRepository, gone) + ".map"}
+	for _, path := range strays {
+		write(t, path, bytes.Repeat([]byte{1}, 100_000))
+	}
+	before := takes(t, s.dir)
+	if before < want+200_000 {
+		t.Errorf("%d bytes count, %d of them without strays", before, want)
+	}
+	writing := filepath.Join(s.dir, "sums", "sha256", unfinished+"1")
+	write(t, writing, nil)
+	long := time.Now().Add(-2 * abandonedAfter)
+	if err := os.Chtimes(writing, long, long); err != nil {
+		t.Fatal(err)
+	}
+	r, err := Prune(t.Context(), s.dir, Pruning{})
+	if err != nil || len(r.Removed)+len(r.InUse) > 0 || r.Left != want || r.Freed != before-want {
+		t.Errorf("%+v, %v; want %d left of %d", r, err, want, before)
+	}
+	for _, path := range append(strays, writing) {
+		if exists(path) {
+			t.Errorf("%s is there", path)
+		}
+	}
+	if !exists(s.blobPath(old)) || !exists(s.blobPath(young)) || !exists(s.partialPath(testRepository, part)) {
+		t.Error("a blob was removed")
 	}
 }
 

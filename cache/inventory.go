@@ -96,9 +96,14 @@ func strays(entries []iofs.DirEntry, paths func(name string) (data, beside strin
 			continue
 		}
 		data, beside := paths(name)
-		if _, err := os.Lstat(data); errors.Is(err, iofs.ErrNotExist) {
-			items = append(items, item{digest: v1.Hash{Algorithm: "sha256", Hex: name}, data: data, beside: beside, stray: true})
+		if _, err := os.Lstat(data); !errors.Is(err, iofs.ErrNotExist) {
+			continue
 		}
+		it := item{digest: v1.Hash{Algorithm: "sha256", Hex: name}, data: data, beside: beside, stray: true}
+		if info, err := os.Lstat(beside); err == nil {
+			it.bytes = bytesOnDisk(info)
+		}
+		items = append(items, it)
 	}
 	return items
 }
