@@ -3,6 +3,8 @@ package fs
 import (
 	"context"
 	"fmt"
+	"math"
+	"slices"
 	"sync"
 	"syscall"
 	"time"
@@ -18,23 +20,39 @@ import (
 // beside a request.
 const linger = 5 * time.Millisecond
 
+const (
+	// keptBehind is how many entries that were handed out are kept at least. The kernel
+	// comes back for those of a READDIR that a program had no room for: it has a MiB at
+	// most, and an entry in it 32 bytes at least.
+	keptBehind = 1 << 15
+	// keptAhead is how many are taken from the tree before anybody has read so far.
+	keptAhead = 1 << 15
+)
+
 // listing is one open directory. A goroutine takes the entries from the tree, from
-// the first read on, and they are kept: a program may go back to any of them
-// (rewinddir, seekdir), and one that is interrupted loses none.
+// the first read on. Those around the place that is read are kept, which are all of
+// most directories: one who is interrupted loses none. A program may go back to any of
+// them (rewinddir, seekdir): where that is long ago the directory is listed anew, up
+// to there.
 type listing struct {
 	dir *dir
 
 	mu      sync.Mutex
 	stop    context.CancelFunc // guarded by mu; ends the goroutine; nil before the first read
-	entries []tree.Entry       // guarded by mu; what came so far
+	first   int                // guarded by mu; how many entries came before those that are kept
+	entries []tree.Entry       // guarded by mu; what came since, so far
 	ended   bool               // guarded by mu; no more comes
 	err     error              // guarded by mu; why it ended early
 	grown   chan struct{}      // guarded by mu; closed when one of the above changes; nil while nobody waits
-	at      int                // guarded by mu; the next to hand out
+	at      int                // guarded by mu; the next to hand out, which may be one that did not come yet
+	read    chan struct{}      // guarded by mu; closed when at changes; nil while the goroutine has room
 	// last is the context of the READDIR that was handed the last entry, to know
 	// it by: go-fuse makes one for each. Nothing is asked of it.
 	last context.Context // guarded by mu
 }
+
+// came is how many entries came. l.mu is held.
+func (l *listing) came() int { return l.first + len(l.entries) }
 
 var (
 	_ fusefs.FileReaddirenter = (*listing)(nil)
@@ -68,12 +86,12 @@ func (l *listing) take(ctx context.Context) (e *fuse.DirEntry, begun bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	begun = l.last == ctx
-	if l.at == len(l.entries) {
+	if l.at >= l.came() {
 		return nil, begun
 	}
-	next := l.entries[l.at]
-	l.at++
+	next := l.entries[l.at-l.first]
 	l.last = ctx
+	l.goTo(l.at + 1)
 	return &fuse.DirEntry{Name: next.Name, Mode: unixType(next.Mode), Ino: next.Ino, Off: uint64(l.at)}, begun
 }
 
@@ -89,7 +107,7 @@ func (l *listing) await(ctx context.Context) error {
 		own, l.stop = context.WithCancel(context.WithoutCancel(ctx))
 		go l.fill(own)
 	}
-	for l.at == len(l.entries) && !l.ended {
+	for l.at >= l.came() && !l.ended {
 		if l.grown == nil {
 			l.grown = make(chan struct{})
 		}
@@ -106,10 +124,29 @@ func (l *listing) await(ctx context.Context) error {
 			return err
 		}
 	}
-	if l.at < len(l.entries) {
+	if l.at < l.came() {
 		return nil
 	}
 	return l.err
+}
+
+// goTo goes to an entry, and forgets those that are far behind it. l.mu is held.
+func (l *listing) goTo(at int) {
+	l.at = at
+	l.forget()
+	if l.read != nil && l.came()-l.at <= keptAhead/2 {
+		close(l.read)
+		l.read = nil
+	}
+}
+
+// forget drops the entries that are far behind, many at once. l.mu is held.
+func (l *listing) forget() {
+	if n := min(l.at, l.came()) - l.first; n >= 2*keptBehind {
+		n -= keptBehind
+		l.entries = slices.Delete(l.entries, 0, n)
+		l.first += n
+	}
 }
 
 // fill takes all entries from the tree, until it is stopped.
@@ -124,7 +161,10 @@ func (l *listing) fill(ctx context.Context) {
 			if err != nil {
 				return err
 			}
-			l.change(ctx, func() { l.entries = append(l.entries, e) })
+			l.change(ctx, func() { l.entries = append(l.entries, e); l.forget() })
+			if err := l.room(ctx); err != nil {
+				return err
+			}
 		}
 		return nil
 	}()
@@ -146,18 +186,40 @@ func (l *listing) change(ctx context.Context, change func()) {
 	}
 }
 
+// room waits while there are enough entries that nobody has read, until ctx ends, which
+// is the error.
+func (l *listing) room(ctx context.Context) error {
+	l.mu.Lock()
+	if ctx.Err() != nil || l.came()-l.at < keptAhead {
+		l.mu.Unlock()
+		return ctx.Err()
+	}
+	l.read = make(chan struct{})
+	read := l.read
+	l.mu.Unlock()
+	select {
+	case <-read:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
 // Seekdir goes to where an earlier entry ended; 0 is the beginning, where a
-// listing that failed begins anew.
+// listing that failed begins anew. It may be one that another listing has handed out:
+// the kernel, which keeps some for all who open the directory, forgets them in the
+// middle, and asks on.
 func (l *listing) Seekdir(_ context.Context, off uint64) syscall.Errno {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if off > uint64(len(l.entries)) {
+	if off > math.MaxInt {
 		return syscall.EINVAL
 	}
-	if off == 0 && l.err != nil {
+	at := int(off)
+	if at < l.first || at == 0 && l.err != nil {
 		l.end()
 	}
-	l.at = int(off)
+	l.goTo(at)
 	return 0
 }
 
@@ -166,7 +228,7 @@ func (l *listing) end() {
 	if l.stop != nil {
 		l.stop()
 	}
-	l.stop, l.entries, l.ended, l.err, l.at, l.last = nil, nil, false, nil, 0, nil
+	l.stop, l.first, l.entries, l.ended, l.err, l.at, l.last, l.read = nil, 0, nil, false, nil, 0, nil, nil
 }
 
 // Releasedir ends the listing.
