@@ -5,6 +5,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/ocidistfs/ocidistfs/cache"
 )
 
 func TestFieldsOf(t *testing.T) {
@@ -30,6 +32,38 @@ func TestFieldsOf(t *testing.T) {
 			}
 		})
 	}
+}
+
+// FuzzDifference: whatever registries serve as manifests and configs can be compared,
+// and what is the same differs in nothing.
+func FuzzDifference(f *testing.F) {
+	f.Add([]byte(`{"config":{"Env":["A=1"],"Cmd":null},"history":[{"created_by":"x"}],"rootfs":{"diff_ids":["a"]}}`), []byte(`{"config":{"digest":"a"},"layers":[{"digest":"a"}]}`))
+	f.Add([]byte(`{"manifests":[{"digest":"a","platform":{"os":"linux","architecture":"arm","variant":"v7"}},{"platform":{}}]}`), []byte(`[]`))
+	f.Fuzz(func(t *testing.T, a, b []byte) {
+		for _, pair := range [][2][]byte{{a, b}, {a, a}} {
+			var c comparison
+			var documents [2]manifestDocument
+			var ids [2][]string
+			for i, raw := range pair {
+				var err error
+				if documents[i], err = documentOf(cache.Manifest{Bytes: raw}); err != nil {
+					return
+				}
+				ids[i] = diffIDsOf(raw)
+			}
+			c.Manifest = changed(fieldsOf(pair[0]), fieldsOf(pair[1]))
+			c.Platforms = changed(documents[0].platforms(), documents[1].platforms())
+			c.History = changedLines(historyOf(pair[0]), historyOf(pair[1]))
+			c.Layers = comparedLayers(documents[0].Layers, documents[1].Layers, ids)
+			if n := len(c.Manifest) + len(c.Platforms) + len(c.History) + len(c.Layers.From) + len(c.Layers.To); n > 0 && string(pair[0]) == string(pair[1]) {
+				t.Errorf("%s differs from itself: %+v", pair[0], c)
+			}
+			var text strings.Builder
+			if err := c.write(&text); err != nil || strings.ContainsAny(text.String(), "\x00\x1b\x7f\r") {
+				t.Errorf("%q, %v", text.String(), err)
+			}
+		}
+	})
 }
 
 func said(changes []change) string {
