@@ -82,7 +82,7 @@ func (a *application) parse(args []string) (name string, code int, err error) {
 		if parsed, _ := a.kingpin.ParseContext(args); parsed != nil && parsed.SelectedCommand != nil {
 			name = parsed.SelectedCommand.FullCommand()
 		}
-		return name, exitUsage, wrongCall(a.kingpin.Model(), err)
+		return name, exitUsage, wrongCall(a.kingpin.Model(), name, err)
 	}
 	return name, 0, nil
 }

@@ -33,14 +33,15 @@ var wordings = []struct {
 	{regexp.MustCompile(`^(.*)enum value must be one of (.*), got '(.*)'$`), `$1"$3" is none of $2`},
 }
 
-// wrongCall is kingpin's error of a call, in our words.
-func wrongCall(app *kingpin.ApplicationModel, err error) error {
+// wrongCall is kingpin's error of a call, in our words. group is the command that was
+// recognized, if any, which others may belong to.
+func wrongCall(app *kingpin.ApplicationModel, group string, err error) error {
 	text := err.Error()
 	for _, w := range wordings {
 		if w.theirs.MatchString(text) {
 			reworded := w.theirs.ReplaceAllString(text, w.ours)
 			if word := unknownCommand.FindStringSubmatch(text); word != nil {
-				reworded += nearCommands(app, word[1])
+				reworded += nearCommands(app, group, word[1])
 			}
 			return usageError{errors.New(reworded)}
 		}
@@ -49,9 +50,15 @@ func wrongCall(app *kingpin.ApplicationModel, err error) error {
 }
 
 // nearCommands says which commands may have been meant.
-func nearCommands(app *kingpin.ApplicationModel, word string) string {
+func nearCommands(app *kingpin.ApplicationModel, group, word string) string {
+	commands := app.Commands
+	for _, c := range app.Commands {
+		if c.Name == group {
+			commands = c.Commands
+		}
+	}
 	var names []string
-	for _, c := range forPeople(app.Commands) {
+	for _, c := range forPeople(commands) {
 		names = append(names, c.Name)
 	}
 	near := nearest(word, names)
