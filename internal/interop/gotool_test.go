@@ -2,6 +2,7 @@ package interop
 
 import (
 	"debug/buildinfo"
+	"fmt"
 	"os"
 	"os/exec"
 	"regexp"
@@ -18,15 +19,25 @@ const loadersModule = "../loaders"
 // cache, and returns where it is there.
 func goTool(t *testing.T, name string) string {
 	t.Helper()
-	c := exec.CommandContext(t.Context(), "go", "-C", loadersModule, "tool", "-n", name)
+	path, err := goToolOf(t, loadersModule, name)
+	if err != nil {
+		gate.Missing(t, "%s cannot be built: %v", name, err)
+	}
+	return path
+}
+
+// goToolOf does, of another module.
+func goToolOf(t *testing.T, module, name string) (string, error) {
+	t.Helper()
+	c := exec.CommandContext(t.Context(), "go", "-C", module, "tool", "-n", name)
 	c.Env = append(os.Environ(), "CGO_ENABLED=0")
 	var said strings.Builder
 	c.Stderr = &said
 	path, err := c.Output()
 	if err != nil {
-		gate.Missing(t, "%s cannot be built: %v\n%s", name, err, &said)
+		return "", fmt.Errorf("%w\n%s", err, &said)
 	}
-	return strings.TrimSpace(string(path))
+	return strings.TrimSpace(string(path)), nil
 }
 
 // builtVersion is the version of a program that was built from a module.

@@ -40,6 +40,7 @@ func TestInterop(t *testing.T) {
 	for _, l := range loaders() {
 		t.Run(l.name, func(t *testing.T) { l.test(t, b) })
 	}
+	t.Run("docker save", func(t *testing.T) { testDockerSave(t, b) })
 	page, err := os.ReadFile(pagePath)
 	if err != nil {
 		t.Fatal(err)
