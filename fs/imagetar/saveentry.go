@@ -136,6 +136,10 @@ func isManifest(t types.MediaType) bool {
 	return t == types.OCIManifestSchema1 || t == types.DockerManifestSchema2
 }
 
+func isIndex(t types.MediaType) bool {
+	return t == types.OCIImageIndex || t == types.DockerManifestList
+}
+
 // isForeign says whether a layer may not be distributed: the engine does not save
 // it (containerd, core/images/mediatypes.go).
 func isForeign(t types.MediaType) bool {

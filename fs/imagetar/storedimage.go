@@ -32,44 +32,65 @@ const (
 // images lists the images of a tarball. A layout goes before docker's manifest.json,
 // since it keeps digests.
 func (c *Contents) images() (format string, images []storedImage, err error) {
-	if b := c.documentOf("index.json"); b != nil {
-		entries, err := entriesOf(b)
-		if err != nil {
-			return "", nil, fmt.Errorf("index.json: %w", err)
-		}
-		for _, e := range entries {
-			if e.Annotations[subjectAnnotation] != "" || e.Annotations[referenceTypeAnnotation] != "" {
-				continue // which is about an image
-			}
-			digest, err := v1.NewHash(e.Digest)
-			if err != nil {
-				return "", nil, fmt.Errorf("index.json: digest %.80q is not sha256", e.Digest)
-			}
-			image := storedImage{digest: digest, mediaType: e.MediaType}
-			for _, key := range []string{imageNameAnnotation, refNameAnnotation} {
-				if name := e.Annotations[key]; name != "" {
-					image.names = append(image.names, name)
-				}
-			}
-			images = append(images, image)
-		}
-		return formatOCI, images, nil
+	switch {
+	case c.members["index.json"] != nil:
+		images, err = c.layoutImages()
+		return formatOCI, images, err
+	case c.members["manifest.json"] != nil:
+		images, err = c.dockerImages()
+		return formatDocker, images, err
 	}
+	return "", nil, errors.New("neither index.json nor manifest.json is in it: it is no tarball of an image")
+}
+
+// layoutImages are those of index.json.
+func (c *Contents) layoutImages() ([]storedImage, error) {
+	b := c.documentOf("index.json")
+	if b == nil {
+		return nil, errors.New("index.json is no document, or there twice")
+	}
+	entries, err := entriesOf(b)
+	if err != nil {
+		return nil, fmt.Errorf("index.json: %w", err)
+	}
+	var images []storedImage
+	for _, e := range entries {
+		if e.Annotations[subjectAnnotation] != "" || e.Annotations[referenceTypeAnnotation] != "" {
+			continue // which is about an image
+		}
+		digest, err := v1.NewHash(e.Digest)
+		if err != nil {
+			return nil, fmt.Errorf("index.json: digest %.80q is not sha256", e.Digest)
+		}
+		image := storedImage{digest: digest, mediaType: e.MediaType}
+		for _, key := range []string{imageNameAnnotation, refNameAnnotation} {
+			if name := e.Annotations[key]; name != "" {
+				image.names = append(image.names, name)
+			}
+		}
+		images = append(images, image)
+	}
+	return images, nil
+}
+
+// dockerImages are those of manifest.json.
+func (c *Contents) dockerImages() ([]storedImage, error) {
 	b := c.documentOf("manifest.json")
 	if b == nil {
-		return "", nil, errors.New("neither index.json nor manifest.json is in it: it is no tarball of an image")
+		return nil, errors.New("manifest.json is no document, or there twice")
 	}
 	docs, err := list[dockerManifest](b, "images", maxEntries, errTooManyEntries)
 	if err != nil {
-		return "", nil, fmt.Errorf("manifest.json: %.200s", err.Error())
+		return nil, fmt.Errorf("manifest.json: %.200s", err.Error())
 	}
+	var images []storedImage
 	for i := range docs {
 		if len(docs[i].Layers) > maxLayers {
-			return "", nil, fmt.Errorf("manifest.json: %w", errTooManyLayers)
+			return nil, fmt.Errorf("manifest.json: %w", errTooManyLayers)
 		}
 		images = append(images, storedImage{names: docs[i].RepoTags, docker: &docs[i]})
 	}
-	return formatDocker, images, nil
+	return images, nil
 }
 
 // called says whether the image has the name, or at least its tag where the tarball
@@ -109,7 +130,9 @@ func (c *Contents) choose(images []storedImage, w *Wanted, config v1.Hash) (*sto
 	}
 	var names []string
 	for _, s := range images {
-		names = append(names, s.names...)
+		for _, name := range s.names {
+			names = append(names, fmt.Sprintf("%.200q", name)) // which anybody may have chosen
+		}
 	}
 	switch {
 	case len(images) == 0:
