@@ -95,7 +95,7 @@ func (fx fixture) pulled(t testing.TB, repository, tag string, attested bool) Pu
 	return p
 }
 
-// TestDockerSave holds DockerSave to archives of the engine, byte for byte.
+// "docker-save.tar is what docker save writes, byte for byte."
 func TestDockerSave(t *testing.T) {
 	for name, c := range map[string]struct {
 		repository, tag string
