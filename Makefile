@@ -42,7 +42,7 @@ filesystems: ## run the tests of the cache on XFS, btrfs and ext4 (root; xfsprog
 
 # What internal/interop needs of Debian; Go programs are pinned in internal/loaders,
 # docker's engine in internal/engine.
-LOADERS := docker.io podman containerd runc skopeo umoci busybox-static libarchive-tools python3
+LOADERS := docker.io podman containerd runc skopeo umoci busybox-static libarchive-tools python3 attr e2fsprogs
 
 interop: ## give image.tar to all that load images (installed, on Debian), print what they keep
 	@if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && ! dpkg -s $(LOADERS) >/dev/null 2>&1; then \
