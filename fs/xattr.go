@@ -2,70 +2,20 @@ package fs
 
 import (
 	"context"
-	"strconv"
 	"strings"
 	"syscall"
 
 	"github.com/ocidistfs/ocidistfs/fs/tree"
-	"github.com/ocidistfs/ocidistfs/registry"
-)
-
-// The extended attributes of nodes that stand for content, in the order in which
-// they are listed: what is long comes last, since a file system that a program copies
-// them to may have room for some only.
-const (
-	attributePrefix = "user.oci."
-
-	digestAttribute         = attributePrefix + "digest"
-	manifestDigestAttribute = attributePrefix + "manifest.digest"
-	mediaTypeAttribute      = attributePrefix + "mediatype"
-	sizeAttribute           = attributePrefix + "size"
-	refAttribute            = attributePrefix + "ref"
-	registryAttribute       = attributePrefix + "registry"
-	cachedAttribute         = attributePrefix + "cached"
-	annotationsAttribute    = attributePrefix + "annotations"
 )
 
 // lastErrorName is the extended attribute of any node: the last failure of
 // an operation on the node or, of a directory, on a name directly in it, as a line
 // of .ocidistfs/errors has it, for as long as it is one. Where nothing failed there
 // is none. To ask for it asks no registry.
-const lastErrorName = attributePrefix + "last_error"
-
-// An attribute is an extended attribute of a node.
-type attribute struct{ name, value string }
-
-// maxAttribute is how long the kernel lets a value be (XATTR_SIZE_MAX), in bytes.
-const maxAttribute = 64 << 10
-
-// attributesOf are the attributes of described content.
-func attributesOf(d tree.Description) []attribute {
-	var all []attribute
-	add := func(name, value string) {
-		if value != "" && len(value) <= maxAttribute {
-			all = append(all, attribute{name, value})
-		}
-	}
-	if d.Digest != (registry.Digest{}) {
-		add(digestAttribute, d.Digest.String())
-	} else {
-		add(manifestDigestAttribute, d.Manifest.String())
-	}
-	add(mediaTypeAttribute, d.MediaType)
-	add(sizeAttribute, strconv.FormatInt(d.Size, 10))
-	add(refAttribute, d.Ref)
-	add(registryAttribute, d.Registry)
-	add(cachedAttribute, strconv.FormatInt(d.Cached, 10))
-	add(annotationsAttribute, string(d.Annotations))
-	return all
-}
-
-// unknownNames are listed of a directory of which nobody knows yet what it stands for:
-// programs that list the attributes of all they see, as ls does, must not ask for that.
-var unknownNames = []string{manifestDigestAttribute, mediaTypeAttribute, sizeAttribute, refAttribute, registryAttribute, cachedAttribute}
+const lastErrorName = tree.AttributePrefix + "last_error"
 
 func (n *node) Getxattr(ctx context.Context, name string, p []byte) (uint32, syscall.Errno) {
-	if !strings.HasPrefix(name, attributePrefix) {
+	if !strings.HasPrefix(name, tree.AttributePrefix) {
 		return 0, syscall.ENODATA
 	}
 	if name == lastErrorName {
@@ -79,8 +29,8 @@ func (n *node) Getxattr(ctx context.Context, name string, p []byte) (uint32, sys
 		return 0, errno
 	}
 	for _, a := range all {
-		if a.name == name {
-			return copyAttribute(p, a.value)
+		if a.Name == name {
+			return copyAttribute(p, a.Value)
 		}
 	}
 	return 0, syscall.ENODATA
@@ -89,7 +39,9 @@ func (n *node) Getxattr(ctx context.Context, name string, p []byte) (uint32, sys
 func (n *node) Listxattr(ctx context.Context, p []byte) (uint32, syscall.Errno) {
 	var names strings.Builder
 	if described, ok := n.tree.(tree.Described); ok && !described.Known() {
-		for _, name := range unknownNames {
+		// Programs that list the attributes of all they see, as ls does, must not ask
+		// for what it stands for.
+		for _, name := range tree.CertainAttributes {
 			names.WriteString(name + "\x00")
 		}
 	} else {
@@ -98,7 +50,7 @@ func (n *node) Listxattr(ctx context.Context, p []byte) (uint32, syscall.Errno) 
 			return 0, errno
 		}
 		for _, a := range all {
-			names.WriteString(a.name + "\x00")
+			names.WriteString(a.Name + "\x00")
 		}
 	}
 	if _, ok := n.lastError(); ok {
@@ -108,7 +60,7 @@ func (n *node) Listxattr(ctx context.Context, p []byte) (uint32, syscall.Errno) 
 }
 
 // attributes are those of the content that the node stands for, if it does.
-func (n *node) attributes(ctx context.Context) (all []attribute, errno syscall.Errno) {
+func (n *node) attributes(ctx context.Context) (all []tree.Attribute, errno syscall.Errno) {
 	described, ok := n.tree.(tree.Described)
 	if !ok {
 		return nil, 0
@@ -116,7 +68,7 @@ func (n *node) attributes(ctx context.Context) (all []attribute, errno syscall.E
 	errno = n.do(ctx, "", func(ctx context.Context) error {
 		d, err := described.Describe(ctx)
 		if err == nil {
-			all = attributesOf(d)
+			all = d.Attributes()
 		}
 		return err
 	})

@@ -14,6 +14,7 @@ import (
 
 	"github.com/google/go-containerregistry/pkg/v1/types"
 
+	"github.com/ocidistfs/ocidistfs/fs/tree"
 	"github.com/ocidistfs/ocidistfs/registry/registrytest"
 )
 
@@ -117,7 +118,7 @@ func TestContentAttributes(t *testing.T) {
 		all := map[string]string{}
 		for line := range strings.Lines(reader(t, dumpAttributes, repository+"/"+path)) {
 			name, value, _ := strings.Cut(strings.TrimSuffix(line, "\n"), "=")
-			all[strings.TrimPrefix(name, attributePrefix)] = value
+			all[strings.TrimPrefix(name, tree.AttributePrefix)] = value
 		}
 		return all
 	}
@@ -142,7 +143,8 @@ func TestContentAttributes(t *testing.T) {
 		"tags/1/layers":                         image,
 		"digests/" + d:                          with(image, map[string]string{"ref": host + "/a@" + d}),
 		"tags/1/manifest.json":                  {"digest": d, "mediatype": image["mediatype"], "size": length, "ref": host + "/a@" + d, "registry": host, "cached": length, "annotations": `{"a":"1"}`},
-		"tags/1/digest":                         {"manifest.digest": d, "size": "72", "ref": host + "/a@" + d, "registry": host, "cached": "72"},
+		"tags/1/digest":                         with(image, map[string]string{"size": "72", "ref": host + "/a@" + d, "cached": "72"}),
+		"tags/1/oci/oci-layout":                 with(image, map[string]string{"size": "30", "ref": host + "/a@" + d, "cached": "30"}),
 		"tags/1/layers/" + name + ".tar.gz":     blob,
 		"tags/1/oci/blobs/sha256/" + digest.Hex: blob,
 		"tags":                                  {},
@@ -166,7 +168,7 @@ func TestContentAttributes(t *testing.T) {
 	// ls lists the attributes of all it shows, and getfattr's user wants to know.
 	run(t, "ls", repository+"/tags")
 	m.registry.Forget()
-	if got := reader(t, readAttributes, repository+"/tags/2"); !strings.Contains(got, manifestDigestAttribute) {
+	if got := reader(t, readAttributes, repository+"/tags/2"); !strings.Contains(got, tree.ManifestDigestAttribute) {
 		t.Errorf("listed: %q", got)
 	}
 	if n := len(m.registry.Requests()); n != 0 {

@@ -6,20 +6,22 @@ import (
 	"github.com/ocidistfs/ocidistfs/fs/tree"
 )
 
-// digestAttribute is the extended attribute that has the digest of a file's bytes.
-const digestAttribute = "user.oci.digest"
-
-// attributed is a node that has extended attributes, by their names.
-type attributed interface {
-	tree.Node
-	Attributes(ctx context.Context) (map[string]string, error)
-}
-
-// attributesOf are the extended attributes of a node, none where it has none. Those of a
-// directory that was not listed may cost a request.
-func attributesOf(ctx context.Context, node tree.Node) (map[string]string, error) {
-	if a, ok := node.(attributed); ok {
-		return a.Attributes(ctx)
+// attributesOf are the extended attributes that a copy of a node is given, none where
+// it stands for no content. How much of it is in the cache says nothing of a copy.
+func attributesOf(ctx context.Context, node tree.Node) ([]tree.Attribute, error) {
+	described, ok := node.(tree.Described)
+	if !ok {
+		return nil, nil
 	}
-	return nil, nil
+	d, err := described.Describe(ctx)
+	if err != nil {
+		return nil, err
+	}
+	var all []tree.Attribute
+	for _, a := range d.Attributes() {
+		if a.Name != tree.CachedAttribute {
+			all = append(all, a)
+		}
+	}
+	return all, nil
 }

@@ -153,10 +153,10 @@ func giveAttributes(ctx context.Context, f *os.File, source tree.Node) error {
 	if err != nil {
 		return err
 	}
-	for name, value := range all {
+	for _, a := range all {
 		// What a file system does not keep, cp -a does without too.
-		if err := setAttribute(f, name, value); err != nil && !errors.Is(err, errors.ErrUnsupported) {
-			return fmt.Errorf("attribute %s: %w", name, err)
+		if err := setAttribute(f, a.Name, a.Value); err != nil && !errors.Is(err, errors.ErrUnsupported) {
+			return fmt.Errorf("attribute %s: %w", a.Name, err)
 		}
 	}
 	return nil
@@ -199,7 +199,8 @@ func (c *copying) directory(ctx context.Context, root *os.Root, name string, sou
 		return err
 	}
 	if c.preserve {
-		if f, failed := root.Open(name); failed == nil {
+		// Why it could not be read was told; what it stands for is not asked again.
+		if f, failed := root.Open(name); failed == nil && source.err == nil {
 			err = errors.Join(giveAttributes(ctx, f, source.node), f.Close())
 		}
 		err = errors.Join(err, root.Chmod(name, mode))

@@ -14,14 +14,16 @@ import (
 	"time"
 
 	"github.com/ocidistfs/ocidistfs/fs/tree"
+	"github.com/ocidistfs/ocidistfs/registry/registrytest"
 )
 
 // testFile is a file of a tree that serves whatever it likes.
 type testFile struct{ content string }
 
 var (
-	_ tree.File  = testFile{}
-	_ attributed = testFile{}
+	_ tree.File      = testFile{}
+	_ tree.Described = testFile{}
+	_ tree.Described = testDir{}
 )
 
 var testTime = time.Date(2020, 2, 3, 4, 5, 6, 0, time.UTC)
@@ -37,8 +39,13 @@ func (f testFile) Open(context.Context) (tree.OpenFile, error) {
 	return tree.OpenBytes([]byte(f.content)), nil
 }
 
-func (f testFile) Attributes(context.Context) (map[string]string, error) {
-	return map[string]string{digestAttribute: "of " + f.content}, nil
+func (testFile) Known() bool { return true }
+
+func (f testFile) Describe(context.Context) (tree.Description, error) {
+	return tree.Description{
+		Digest: registrytest.DigestOf([]byte(f.content)), MediaType: "text/plain", Size: int64(len(f.content)), Ref: "r/a@x", Registry: "r",
+		Cached: 3, Annotations: []byte(strings.Repeat("x", 60_000)), // for which ext4 has no room
+	}, nil
 }
 
 // testDir is a directory of files by whatever names.
@@ -63,8 +70,10 @@ func (d testDir) List(context.Context) iter.Seq2[tree.Entry, error] {
 	}
 }
 
-func (d testDir) Attributes(context.Context) (map[string]string, error) {
-	return map[string]string{"user.oci.manifest.digest": "of the directory"}, nil
+func (testDir) Known() bool { return true }
+
+func (d testDir) Describe(context.Context) (tree.Description, error) {
+	return tree.Description{Manifest: registrytest.DigestOf(nil), Size: tree.UnknownSize}, nil
 }
 
 // copyTestDir copies a directory into one that it returns, and what was told.

@@ -63,6 +63,11 @@ func TestFilesystems(t *testing.T) {
 			if used := usedBytes(t, disk, "cp.tar"); c.shares == (used > size) {
 				t.Errorf("a file copied beside the cache takes %d bytes of its own", used)
 			}
+			bash(t, "cd "+disk+`; at=`+s.Host()+`/a/tags/1/layers; name=$(ocidistfs ls --cache-dir cache $at | grep '^03-.*gz$')
+				ocidistfs cp --cache-dir cache $at/$name layer; test $name = "03-$(sha256sum < layer | cut -c -12).tar.gz"`)
+			if used := usedBytes(t, disk, "layer"); c.shares == (used > size) {
+				t.Errorf("a layer copied beside the cache takes %d bytes of its own", used)
+			}
 			// How much of a file is shared, filefrag and du do not agree on with both.
 			if used := usedBytes(t, disk, "warm.tar"); c.shares == (used > size) {
 				t.Errorf("a tarball beside the cache takes %d bytes of its own", used)

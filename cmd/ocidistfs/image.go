@@ -84,7 +84,8 @@ func imageOf(ctx context.Context, t *tree.Tree, store *cache.Store, ref registry
 	}, nil
 }
 
-// An assembled file is made of what the cache has as files, such as image.tar.
+// An assembled file is made of what the cache has as files, such as image.tar or a
+// layer.
 type assembled interface {
 	tree.OpenFile
 	Intact() bool

@@ -238,8 +238,38 @@ type rowJSON struct {
 	Mode     string     `json:"mode,omitempty"` // octal
 	Modified *time.Time `json:"modified,omitempty"`
 	Target   string     `json:"target,omitempty"`
-	Digest   string     `json:"digest,omitempty"` // of a file's bytes, where that is known
 	Error    string     `json:"error,omitempty"`
+	rowContent
+}
+
+// rowContent is what a row stands for, where that is known. Nobody is asked what a
+// directory does.
+type rowContent struct {
+	Digest    string `json:"digest,omitempty"`         // of a file's bytes
+	Manifest  string `json:"manifestDigest,omitempty"` // where digest is not known: of what it follows from
+	MediaType string `json:"mediaType,omitempty"`      // of what either names
+}
+
+func contentOf(ctx context.Context, r row) (c rowContent) {
+	described, ok := r.node.(tree.Described)
+	if !ok || r.err != nil || !described.Known() {
+		return c
+	}
+	d, err := described.Describe(ctx)
+	if err != nil {
+		return c
+	}
+	for _, a := range d.Attributes() {
+		switch a.Name {
+		case tree.DigestAttribute:
+			c.Digest = a.Value
+		case tree.ManifestDigestAttribute:
+			c.Manifest = a.Value
+		case tree.MediaTypeAttribute:
+			c.MediaType = a.Value
+		}
+	}
+	return c
 }
 
 func writeRow(ctx context.Context, w io.Writer, r row) error {
@@ -252,11 +282,7 @@ func writeRow(ctx context.Context, w io.Writer, r row) error {
 	if r.err != nil {
 		j.Error = r.err.Error()
 	}
-	if _, ok := r.node.(tree.File); ok {
-		if a, err := attributesOf(ctx, r.node); err == nil {
-			j.Digest = a[digestAttribute]
-		}
-	}
+	j.rowContent = contentOf(ctx, r)
 	return writeLine(w, j)
 }
 

@@ -67,12 +67,15 @@ func (o *openBlob) Intact() bool { return o.store.Clones() && o.blob.Intact() }
 // Backing is a file that shares its blocks with the cache's, so that nothing that
 // happens to that is seen in it.
 func (o *openBlob) Backing(ctx context.Context) (BackingFile, error) {
-	f, err := o.store.Assembled(ctx, o.digest.String(), []cache.Part{{Blob: o.blob}})
+	f, err := o.store.Assembled(ctx, o.digest.String(), o.Parts())
 	if err != nil {
 		return nil, err
 	}
 	return f, nil
 }
+
+// Parts is what [cache.Assemble] makes the same of in another file.
+func (o *openBlob) Parts() []cache.Part { return []cache.Part{{Blob: o.blob}} }
 
 // Close closes the blob, and ends what is fetched ahead.
 func (o *openBlob) Close() error {

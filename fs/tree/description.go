@@ -24,7 +24,8 @@ type Description struct {
 	// MediaType is that of what Digest or Manifest names.
 	MediaType string
 	// Size is the content's length in bytes: of a file its own, of a directory that of
-	// the config and all layers of the image that it stands for, where that is known.
+	// the config and all layers of the image that it stands for, [UnknownSize] where
+	// that is not known.
 	Size int64
 	// Ref names it for other programs: "host/repository:tag@digest".
 	Ref string
@@ -36,6 +37,10 @@ type Description struct {
 	// Cached is how many bytes of Size are on disk.
 	Cached int64
 }
+
+// UnknownSize is the size of what has none that is known without a request: an index
+// whose image for the platform was not looked at, or what has no config and layers.
+const UnknownSize = -1
 
 // A Described is a Node that stands for content.
 type Described interface {
@@ -77,20 +82,34 @@ func (r *repository) ofManifest(tag string, m cache.Manifest) Description {
 	return described
 }
 
-// addBlobs adds the blobs of a manifest to the sizes of a description.
-func (d *Description) addBlobs(r *repository, m cache.Manifest) {
+// blobs are how long the blobs of a manifest are together, each once, and how much of
+// them is on disk. The size is [UnknownSize] where it has none.
+func (r *repository) blobs(m cache.Manifest) (size, kept int64) {
 	c, err := r.contents(m)
 	if err != nil {
-		return
+		return UnknownSize, 0
 	}
 	seen := map[registry.Digest]bool{}
 	for _, blob := range append([]v1.Descriptor{c.config}, c.layers...) {
 		if !seen[blob.Digest] {
 			seen[blob.Digest] = true
-			d.Size += blob.Size
-			d.Cached += r.local.Kept(blob.Digest)
+			size += blob.Size
+			kept += r.local.Kept(blob.Digest)
 		}
 	}
+	return size, kept
+}
+
+// following describes a file of size bytes that follows from a manifest alone, and
+// so is at hand as that is.
+func (r *repository) following(ctx context.Context, digest registry.Digest, size int64) (Description, error) {
+	m, err := r.manifest(ctx, digest)
+	if err != nil {
+		return Description{}, err
+	}
+	d := r.ofManifest("", m)
+	d.Size, d.Cached = size, size
+	return d, nil
 }
 
 // annotationsOf are the annotations of a manifest or index itself.
@@ -128,8 +147,9 @@ func (d imageDir) Describe(ctx context.Context) (Description, error) {
 		return Description{}, err
 	}
 	described := i.repo.ofManifest(i.tag, i.manifest)
+	described.Size = UnknownSize
 	if resolved, ok := i.resolvedAtHand(); ok {
-		described.addBlobs(i.repo, resolved)
+		described.Size, described.Cached = i.repo.blobs(resolved)
 	}
 	return described, nil
 }
@@ -172,10 +192,8 @@ func (f manifestFile) Describe(ctx context.Context) (Description, error) {
 
 func (f digestFile) Known() bool { return true }
 
-func (f digestFile) Describe(context.Context) (Description, error) {
-	d := f.repo.describe("", f.digest)
-	d.Manifest, d.Size, d.Cached = f.digest, int64(len(f.content())), int64(len(f.content()))
-	return d, nil
+func (f digestFile) Describe(ctx context.Context) (Description, error) {
+	return f.repo.following(ctx, f.digest, int64(len(f.content())))
 }
 
 func (f tarFile) Known() bool { return true }
@@ -186,7 +204,7 @@ func (f tarFile) Describe(ctx context.Context) (Description, error) {
 		return Description{}, err
 	}
 	d := f.repo.ofManifest(f.name.Tag, m)
-	d.addBlobs(f.repo, m)
+	_, d.Cached = f.repo.blobs(m)
 	d.Size = f.size
 	return d, nil
 }
@@ -203,7 +221,7 @@ func (f dockerSaveFile) Describe(ctx context.Context) (Description, error) {
 		return Description{}, err
 	}
 	d := f.repo.ofManifest(f.name.Tag, m)
-	d.addBlobs(f.repo, m)
+	_, d.Cached = f.repo.blobs(m)
 	d.Size = attr.Size
 	return d, nil
 }
@@ -219,24 +237,28 @@ func (f blobFile) Describe(context.Context) (Description, error) {
 
 func (f layerRecord) Known() bool { return true }
 
-func (f layerRecord) Describe(context.Context) (Description, error) {
-	d := f.repo.describe("", f.manifest)
-	d.Manifest, d.Size = f.manifest, f.size
+// Describe describes the record. What it has of the config is at hand as that is.
+func (f layerRecord) Describe(ctx context.Context) (Description, error) {
+	d, err := f.repo.following(ctx, f.manifest, f.size)
+	if err != nil {
+		return Description{}, err
+	}
+	if m, ok := f.repo.kept(f.manifest); ok {
+		if c, err := f.repo.contents(m); err == nil && c.image && f.repo.local.Kept(c.config.Digest) < c.config.Size {
+			d.Cached = 0
+		}
+	}
 	return d, nil
 }
 
 func (f platformFile) Known() bool { return true }
 
-func (f platformFile) Describe(context.Context) (Description, error) {
-	d := f.repo.describe("", f.digest)
-	d.Manifest, d.Size, d.Cached = f.digest, f.size, f.size
-	return d, nil
+func (f platformFile) Describe(ctx context.Context) (Description, error) {
+	return f.repo.following(ctx, f.digest, f.size)
 }
 
 func (f documentFile) Known() bool { return true }
 
-func (f documentFile) Describe(context.Context) (Description, error) {
-	d := f.repo.describe("", f.digest)
-	d.Manifest, d.Size, d.Cached = f.digest, int64(len(f.content)), int64(len(f.content))
-	return d, nil
+func (f documentFile) Describe(ctx context.Context) (Description, error) {
+	return f.repo.following(ctx, f.digest, int64(len(f.content)))
 }
