@@ -67,7 +67,7 @@ func prepare(dir string) error {
 	if err := lock.Close(); err != nil {
 		return err
 	}
-	for _, sub := range []string{"blobs/sha256", "sums/sha256", "partial", "refs"} {
+	for _, sub := range []string{"blobs/sha256", "sums/sha256", "partial", "refs", "layers/sha256"} {
 		if err := os.MkdirAll(filepath.Join(dir, sub), 0o700); err != nil {
 			return err
 		}
@@ -118,7 +118,7 @@ func leftOver(entries []iofs.DirEntry) bool {
 	names := map[string]bool{}
 	for _, e := range entries {
 		names[e.Name()] = true
-		if !slices.Contains([]string{"blobs", "sums", "partial", "refs", lockName, "CACHEDIR.TAG"}, e.Name()) {
+		if !slices.Contains([]string{"blobs", "sums", "partial", "refs", "layers", lockName, "CACHEDIR.TAG"}, e.Name()) {
 			return false
 		}
 	}

@@ -87,14 +87,18 @@ type Store struct {
 
 	bounds  bounds
 	windows windows
+	spans   spanMemory
 
 	unkeptSums sync.Once // the log was told that sums cannot be written
 
 	mu       sync.Mutex
-	contents map[contentKey]*content // guarded by mu
-	failed   map[contentKey]failure  // guarded by mu; of late, opened or not
-	names    map[string]string       // guarded by mu; of repositories, by directory; replaced, never changed
-	closed   bool                    // guarded by mu
+	contents map[contentKey]*content    // guarded by mu
+	failed   map[contentKey]failure     // guarded by mu; of late, opened or not
+	names    map[string]string          // guarded by mu; of repositories, by directory; replaced, never changed
+	closed   bool                       // guarded by mu
+	plains   map[plainKey]*plainContent // guarded by mu; that are read
+	// idlePlains are those of late that nobody reads.
+	idlePlains *lru.Cache[plainKey, *plainContent] // set once by Open; changed under mu
 	// toldUnkept is when the log was told that something is not kept.
 	toldUnkept time.Time // guarded by mu
 	// assembling are the files that are being made.
@@ -158,10 +162,15 @@ func Open(dir string, opts Options) (*Store, error) {
 	if err != nil {
 		panic(err) // the same
 	}
+	idle, err := lru.New[plainKey, *plainContent](keptPlains)
+	if err != nil {
+		panic(err) // the same
+	}
 	life, end := context.WithCancel(context.Background())
 	s := &Store{
 		dir: dir, opts: opts, life: life, end: end, assemblies: assemblies, answers: known, copies: make(chan struct{}, maxCopies),
 		contents: map[contentKey]*content{}, failed: map[contentKey]failure{}, assembling: map[string]*assembly{},
+		plains: map[plainKey]*plainContent{}, idlePlains: idle,
 	}
 	s.fetching.Add(1)
 	go func() {
