@@ -47,7 +47,12 @@ const tellEvery = time.Minute
 // such blob evicts.
 const oversizeParts = 4
 
-// errOversize is such a blob, with its part taken.
+// plainParts is the same for the plain bytes of any layer: they are several times as
+// many as those of its blob, which they are not to drive out, and how many they are
+// nobody knows before the end of a pass.
+const plainParts = 2
+
+// errOversize is such a blob or layer, with its part taken.
 var errOversize = errors.New("it is larger than the cache may be, and has its part of it")
 
 // errFull is a cache that is as large as it may be, with all of it in use.
@@ -173,6 +178,14 @@ func leastFree(option, size int64) int64 {
 
 // mostOf is how many bytes of a blob of size bytes may be kept.
 func (s *Store) mostOf(size int64) int64 {
+	if most := s.mostEver(); size > most {
+		return most / oversizeParts
+	}
+	return size
+}
+
+// mostEver is how many bytes the directory may ever have.
+func (s *Store) mostEver() int64 {
 	most := int64(maxSize)
 	if s.opts.MaxBytes > 0 {
 		most = s.opts.MaxBytes
@@ -180,11 +193,11 @@ func (s *Store) mostOf(size int64) int64 {
 	if _, disk, err := diskOf(s.dir); err == nil {
 		most = min(most, disk-max(leastFree(s.opts.MinFree, disk), 0))
 	}
-	if size <= most {
-		return size
-	}
-	return most / oversizeParts
+	return most
 }
+
+// mostPlain is how many plain bytes of one layer may be kept.
+func (s *Store) mostPlain() int64 { return s.mostEver() / plainParts }
 
 // Fits says whether n bytes more have room in the directory, with all that it has in
 // the way evicted. It is a guess: others fill the disk, too.
@@ -268,8 +281,11 @@ func (s *Store) withRoom(write func() error) error {
 	}
 }
 
-// hasOpen says whether a blob is open in this process.
+// hasOpen says whether an item is open in this process.
 func (s *Store) hasOpen(it item) bool {
+	if it.part != noLayer {
+		return it.part == layerPlain && s.hasPlain(it.layer)
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for k := range s.contents {

@@ -68,7 +68,7 @@ type keptFile struct {
 func filesIn(t testing.TB, dir string) map[keptFile]int64 {
 	t.Helper()
 	files := map[keptFile]int64{}
-	for _, top := range []string{"blobs", "sums", "partial"} {
+	for _, top := range []string{"blobs", "sums", "partial", "layers"} {
 		err := filepath.WalkDir(filepath.Join(dir, top), func(path string, d iofs.DirEntry, err error) error {
 			if errors.Is(err, iofs.ErrNotExist) {
 				return nil

@@ -1,6 +1,7 @@
 package cache
 
 import (
+	"cmp"
 	"errors"
 	iofs "io/fs"
 	"os"
@@ -43,6 +44,9 @@ func (e evictor) remove(it item) error {
 		return errInUse
 	}
 	defer unlock()
+	if it.part != noLayer && !it.stray {
+		return e.removeLayer(it)
+	}
 	if it.stray {
 		switch _, err := os.Lstat(it.data); {
 		case err == nil:
@@ -50,7 +54,11 @@ func (e evictor) remove(it item) error {
 		case !errors.Is(err, iofs.ErrNotExist):
 			return err
 		}
-		return removeFiles(it.beside)
+		if err := removeFiles(it.beside); err != nil || it.part == noLayer {
+			return err
+		}
+		_ = os.Remove(filepath.Dir(it.beside)) // which something else is in, perhaps
+		return nil
 	}
 	switch used, err := isOpen(it.data); {
 	case err != nil:
@@ -81,7 +89,9 @@ func isOpen(path string) (bool, error) {
 	return n > 0, err
 }
 
-// oldestFirst sorts items by their last use, strays before all.
+// oldestFirst sorts items by their last use, strays before all. What kills left goes
+// next, and the indexes of layers last: each stands for a hundred times as many bytes,
+// which would have to be fetched to make it again.
 func oldestFirst(items []item) {
 	slices.SortFunc(items, func(a, b item) int {
 		if a.stray != b.stray {
@@ -90,8 +100,22 @@ func oldestFirst(items []item) {
 			}
 			return 1
 		}
+		if n := cmp.Compare(a.rank(), b.rank()); n != 0 {
+			return n
+		}
 		return a.used.Compare(b.used)
 	})
+}
+
+func (it item) rank() int {
+	switch it.part {
+	case layerFile:
+		return 0
+	case layerIndex:
+		return 2
+	default:
+		return 1
+	}
 }
 
 // evict removes items in their order until need bytes are freed, and returns how

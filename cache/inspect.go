@@ -11,9 +11,9 @@ import (
 // Info is what is in a cache directory.
 type Info struct {
 	Dir   string `json:"directory"`
-	Usage        // of the blobs
-	// Bytes is what counts for [Options.MaxBytes]: blobs, partial ones, and what is
-	// beside them or was left of it.
+	Usage        // of the blobs and layers
+	// Bytes is what counts for [Options.MaxBytes]: blobs, partial ones, what is beside
+	// them or was left of it, and what is kept of layers.
 	Bytes int64 `json:"bytes"`
 	// Oldest and Newest are the last uses of the blob that goes first, and of the one
 	// that goes last, where there are any.
@@ -108,10 +108,11 @@ type Removal struct {
 	Repositories int `json:"repositories"`
 }
 
-// A RemovedBlob is one blob of a [Removal].
+// A RemovedBlob is one blob of a [Removal], or what was kept of one that is a layer.
 type RemovedBlob struct {
 	Digest  string    `json:"digest"`
 	Partial bool      `json:"partial"`
+	Layer   string    `json:"layer,omitempty"` // what it is of the layer: "plain" bytes, or its "index"
 	Bytes   int64     `json:"bytes"`
 	Used    time.Time `json:"lastUse"`
 }
@@ -125,9 +126,10 @@ type Pruning struct {
 	UnusedSince time.Time
 }
 
-// Prune removes blobs from a cache directory that nobody has open, those first that
-// were used longest ago. It is safe beside all who use the directory. ctx ends it
-// between two blobs; then, and after an error, the removal says what was done.
+// Prune removes blobs from a cache directory that nobody has open, and what is kept of
+// layers: first what was used longest ago, and indexes of layers last. It is safe beside
+// all who use the directory. ctx ends it between two; then, and after an error, the
+// removal says what was done.
 func Prune(ctx context.Context, dir string, p Pruning) (Removal, error) {
 	r := Removal{Removed: []RemovedBlob{}, InUse: []RemovedBlob{}}
 	if err := known(dir); err != nil {
@@ -154,15 +156,15 @@ func Prune(ctx context.Context, dir string, p Pruning) (Removal, error) {
 		if !it.stray && !it.used.Before(p.UnusedSince) && (!p.Limited || r.Left <= p.MaxBytes) {
 			continue
 		}
-		one := RemovedBlob{it.digest.String(), it.partial, it.bytes, it.used}
+		one := RemovedBlob{it.digest.String(), it.partial, it.part.String(), it.bytes, it.used}
 		switch err := (evictor{dir: dir}).remove(it); {
-		case it.stray && err != nil: // somebody makes a blob of it
+		case (it.stray || it.part == layerFile) && err != nil: // somebody makes one of it
 		case errors.Is(err, errInUse):
 			r.InUse = append(r.InUse, one)
 		case err != nil:
 			errs = append(errs, err)
 		default:
-			if !it.stray {
+			if !it.stray && it.part != layerFile {
 				r.Removed = append(r.Removed, one)
 			}
 			r.Freed += it.bytes
@@ -172,9 +174,9 @@ func Prune(ctx context.Context, dir string, p Pruning) (Removal, error) {
 	return r, errors.Join(errs...)
 }
 
-// Clear removes all blobs from a cache directory that nobody has open, and all that
-// is known of registries. It is safe beside all who use the directory: they ask
-// again.
+// Clear removes all blobs from a cache directory that nobody has open, what is kept of
+// layers, and all that is known of registries. It is safe beside all who use the
+// directory: they ask again.
 func Clear(ctx context.Context, dir string) (Removal, error) {
 	r, err := Prune(ctx, dir, Pruning{Limited: true})
 	if err != nil {

@@ -14,12 +14,15 @@ import (
 // An item is what can be removed from a cache directory by itself.
 type item struct {
 	digest v1.Hash
-	data   string // path of the blob's bytes
-	beside string // path of the sums of a whole blob, or of the map of a partial one
+	data   string // path of its bytes
+	beside string // path of the sums of a whole blob, or of a map
 	// partial is a blob that is not whole.
 	partial bool
 	// stray are sums or a map that a kill left without their data.
 	stray bool
+	// part is what it is of the layer; noLayer is a blob.
+	part  layerPart
+	layer LayerID
 	bytes int64     // that it takes on disk, with what is beside it
 	used  time.Time // when it was opened last, about
 }
@@ -55,7 +58,8 @@ func inventory(dir string) ([]item, error) {
 			return filepath.Join(sub, name), filepath.Join(sub, name+".map")
 		}, ".map")...)
 	}
-	return items, nil
+	layers, err := layerItems(dir)
+	return append(items, layers...), err
 }
 
 // itemsIn lists the blobs in one directory.

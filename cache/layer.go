@@ -135,6 +135,7 @@ func (l *Layer) DropIndex() error {
 	if err == nil {
 		defer unlock()
 		err = removeFiles(filepath.Join(l.dir, indexName))
+		_ = os.Remove(l.dir) // which something else is in, most often
 	}
 	if err != nil {
 		return fmt.Errorf("drop the index of layer %s: %w", l.id.Blob, l.store.onDisk(err))
@@ -196,13 +197,22 @@ func (l *Layer) create() (*os.File, error) {
 	}
 }
 
+// leave removes the directory if nothing is in it. Who makes it beside this holds the
+// state of the layer, or looks again.
+func (l *Layer) leave() {
+	if unlock, err := l.store.lockState(l.id.Blob); err == nil {
+		defer unlock()
+		_ = os.Remove(l.dir) // which something else is in, perhaps
+	}
+}
+
 // writeIndex writes a file of an index under another name, which it returns.
 func (l *Layer) writeIndex(x io.WriterTo) (name string, err error) {
 	var failed error // of x
 	err = l.store.withRoom(func() error {
 		name, failed, err = l.tryIndex(x)
 		if failed != nil {
-			return nil
+			return nil //nolint:nilerr // it is none of the disk
 		}
 		return err
 	})

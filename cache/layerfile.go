@@ -13,6 +13,7 @@ type plainFile struct {
 	header  mapHeader
 	data    *os.File
 	mapping *os.File
+	most    int64 // bytes of disk that data may take
 	read    int64 // bytes of the map; guarded by plainContent.changing
 
 	pieces plainPieces // guarded by plainContent.mu
@@ -47,7 +48,7 @@ func (c *plainContent) openFile() (*plainFile, error) {
 }
 
 func (c *plainContent) openOnce() (f *plainFile, err error) {
-	f = &plainFile{read: layerMapHeader}
+	f = &plainFile{read: layerMapHeader, most: c.store.mostPlain()}
 	if f.mapping, err = openEither(c.mapPath(), os.O_APPEND); err != nil {
 		return nil, noFile(err)
 	}

@@ -70,7 +70,7 @@ func (f *LayerFill) open() error {
 	if err != nil {
 		return s.onDisk(fmt.Errorf("keep a layer: %w", err))
 	}
-	f.w = &plainWriter{store: s, file: f.file, fresh: true}
+	f.w = &plainWriter{store: s, file: f.file, fresh: true, left: s.mostPlain()}
 	return nil
 }
 
@@ -136,8 +136,9 @@ func (f *LayerFill) Close() error {
 	f.file = nil
 	err := file.Close()
 	// It has that name still where it was not kept.
-	if failed := removeFiles(file.Name()); failed != nil {
-		err = errors.Join(err, failed)
+	if _, failed := os.Lstat(file.Name()); failed == nil {
+		err = errors.Join(err, removeFiles(file.Name()))
+		f.layer.leave()
 	}
 	if err != nil {
 		return f.layer.store.onDisk(fmt.Errorf("close %s: %w", filepath.Base(file.Name()), err))

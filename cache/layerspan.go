@@ -144,7 +144,14 @@ func (c *plainContent) keepSpan(ctx context.Context, m *madeSpan) error {
 	if has(m.begin, m.end) {
 		return nil // of another process
 	}
-	w := &plainWriter{store: c.store, file: f.data, off: m.begin, has: has}
+	info, err := f.data.Stat()
+	if err != nil {
+		return c.store.onDisk(err)
+	}
+	w := &plainWriter{store: c.store, file: f.data, off: m.begin, has: has, left: f.most - bytesOnDisk(info)}
+	if m.end-m.begin > w.left {
+		return c.store.onDisk(errOversize) // nothing of a span is right before its end
+	}
 	if err = m.by.from.CopySpan(ctx, w, m.at); err == nil {
 		err = w.flush()
 	}
@@ -187,5 +194,5 @@ func (c *plainContent) unkeep(cause error) {
 	c.store.tellUnkept(c.key.id.Blob, cause)
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.keepFrom = c.store.opts.Now().Add(keepAgain)
+	c.keepFrom = c.store.opts.Now().Add(triedAgain(cause))
 }

@@ -11,8 +11,8 @@ const plainBuffer = 4 * pieceSize
 
 // A plainWriter writes plain bytes that come in order to their file, and makes the
 // records of them, which are the caller's to keep once he knows that the bytes are
-// right. Pieces that are nothing but zeros are holes. Its error is one of the disk, and
-// with the first it is over: what has a record is in the file.
+// right. Pieces that are nothing but zeros are holes. Its error is one of the disk, or
+// that left is used up, and with the first it is over: what has a record is in the file.
 type plainWriter struct {
 	store *Store
 	file  *os.File
@@ -23,7 +23,7 @@ type plainWriter struct {
 	// has says that bytes are there already, and are to be left alone; nil is of none.
 	has     func(from, to int64) bool
 	records []byte
-	written int64 // bytes that have records
+	left    int64 // bytes of disk that it may take yet
 }
 
 func (w *plainWriter) Write(b []byte) (int, error) {
@@ -84,7 +84,6 @@ func (w *plainWriter) put(b []byte) error {
 	if err := w.write(b[from-start:], from); err != nil {
 		return err
 	}
-	w.written += int64(len(b))
 	w.records = records
 	return nil
 }
@@ -94,7 +93,10 @@ func (w *plainWriter) write(b []byte, off int64) error {
 	if len(b) == 0 {
 		return nil
 	}
-	err := w.store.admit(int64(len(b)))
+	err := errOversize
+	if w.left -= int64(len(b)); w.left >= 0 {
+		err = w.store.admit(int64(len(b)))
+	}
 	if err == nil {
 		err = w.store.withRoom(func() error {
 			_, err := w.file.WriteAt(b, off)

@@ -18,6 +18,7 @@ const abandonedAfter = 24 * time.Hour
 func sweep(ctx context.Context, dir string) {
 	sweepDir(ctx, dir)
 	sweepDir(ctx, filepath.Join(dir, "sums", "sha256"))
+	sweepLayers(ctx, dir)
 	refs := filepath.Join(dir, "refs")
 	repositories, _ := os.ReadDir(refs)
 	for _, r := range repositories {

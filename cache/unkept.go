@@ -76,15 +76,19 @@ func (c *content) unkeep(cause error) {
 	if c.unkept == nil {
 		c.unkept = newUnkept(c.form)
 	}
-	again := keepAgain
+	c.keepFrom = c.store.opts.Now().Add(triedAgain(cause))
+	c.wake()
+}
+
+// triedAgain is after what time the disk is tried again that did not take something.
+func triedAgain(cause error) time.Duration {
 	switch {
 	case errors.Is(cause, errLeased), errors.Is(cause, errStateLocked):
-		again = stoppedAgain
+		return stoppedAgain
 	case errors.Is(cause, errOversize):
-		again = oversizeAgain
+		return oversizeAgain
 	}
-	c.keepFrom = c.store.opts.Now().Add(again)
-	c.wake()
+	return keepAgain
 }
 
 // kept takes note that chunks came to be on disk. Where others were seen in their

@@ -16,6 +16,9 @@ type Usage struct {
 	BlobBytes    int64 `json:"blobBytes"`
 	Partial      int   `json:"partialBlobs"`
 	PartialBytes int64 `json:"partialBytes"` // of what has arrived, and of the maps of it
+	Layers       int   `json:"layers"`       // that have an index
+	IndexBytes   int64 `json:"indexBytes"`   // of the indexes
+	PlainBytes   int64 `json:"plainBytes"`   // of layers, that are there, and of the maps of them
 }
 
 // UsageOf looks at a cache directory without opening it. What disappears meanwhile
@@ -38,7 +41,16 @@ func UsageOf(dir string) (Usage, error) {
 			u.PartialBytes += size
 		}))
 	}
-	return u, err
+	layers, failed := layerItems(dir)
+	for _, it := range layers {
+		if it.part == layerIndex {
+			u.Layers++
+			u.IndexBytes += it.bytes
+			continue
+		}
+		u.PlainBytes += it.bytes
+	}
+	return u, errors.Join(err, failed)
 }
 
 // Kept is how many bytes of a blob are on disk, 0 where that cannot be known. It opens

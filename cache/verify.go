@@ -15,27 +15,32 @@ import (
 type Verification struct {
 	Blobs   int   `json:"blobs"`        // whole ones that were read
 	Partial int   `json:"partialBlobs"` // that were read
+	Indexes int   `json:"layerIndexes"` // that were read
+	Plain   int   `json:"layerPlain"`   // layers of which plain bytes were read
 	Bytes   int64 `json:"bytes"`        // that were read
 	// Mended are blobs whose sums were lost or damaged, and are made anew.
 	Mended []string `json:"mendedSums"`
-	// Skipped are partial blobs that are open: who reads them checks them.
+	// Skipped are partial blobs and plain bytes of layers that are open: who reads them
+	// checks them.
 	Skipped int           `json:"skipped"`
 	Damaged []DamagedBlob `json:"damaged"`
 }
 
-// A DamagedBlob is one that is not what it should be. Whoever reads it next fetches
-// it again.
+// A DamagedBlob is one that is not what it should be, or what was kept of one that is a
+// layer. Whoever reads it next fetches it again.
 type DamagedBlob struct {
 	Digest  string `json:"digest"`
 	Partial bool   `json:"partial"`
+	Layer   string `json:"layer,omitempty"` // what it is of the layer: "plain" bytes, or its "index"
 	Reason  string `json:"reason"`
 	Removed bool   `json:"removed"`
 }
 
 // Verify reads all blobs in a cache directory, and removes those that are damaged: a
 // whole one that does not have its digest, and a partial one with a chunk that does
-// not have its sum. It is safe beside all who use the directory. ctx ends it; then,
-// and after an error, the verification says what was done.
+// not have its sum. What is kept of layers it reads as well: whoever needs what was
+// removed makes it again. It is safe beside all who use the directory. ctx ends it;
+// then, and after an error, the verification says what was done.
 func Verify(ctx context.Context, dir string) (Verification, error) {
 	v := Verification{Mended: []string{}, Damaged: []DamagedBlob{}}
 	if err := known(dir); err != nil {
@@ -55,7 +60,10 @@ func Verify(ctx context.Context, dir string) (Verification, error) {
 			continue
 		}
 		check := v.whole
-		if it.partial {
+		switch {
+		case it.part != noLayer:
+			check = v.layer
+		case it.partial:
 			check = v.partial
 		}
 		if err := check(ctx, dir, it); err != nil {
@@ -96,7 +104,7 @@ func (v *Verification) whole(ctx context.Context, dir string, it item) error {
 		return v.sums(dir, it, f, ctime, size, t)
 	}
 	removed, err := removeIfAt(dir, it, f)
-	v.Damaged = append(v.Damaged, DamagedBlob{it.digest.String(), false, reason, removed})
+	v.Damaged = append(v.Damaged, DamagedBlob{it.digest.String(), false, "", reason, removed})
 	return err
 }
 
@@ -197,7 +205,7 @@ func (v *Verification) partial(ctx context.Context, dir string, it item) error {
 		v.Skipped++ // by now
 		return nil
 	}
-	v.Damaged = append(v.Damaged, DamagedBlob{it.digest.String(), true, reason, err == nil})
+	v.Damaged = append(v.Damaged, DamagedBlob{it.digest.String(), true, "", reason, err == nil})
 	return err
 }
 
