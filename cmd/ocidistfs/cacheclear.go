@@ -32,6 +32,9 @@ func (r removal) write(w *strings.Builder, now time.Time) {
 		if b.Partial {
 			kind = "partial, "
 		}
+		if b.Layer != "" {
+			kind = layerPart(b.Layer) + ", "
+		}
 		fmt.Fprintf(w, "%s: %s%s, used %s ago: %s\n", b.Digest, kind, size(b.Bytes), roughly(now.Sub(b.Used)), what)
 	}
 	for _, b := range r.Removed {
@@ -43,5 +46,23 @@ func (r removal) write(w *strings.Builder, now time.Time) {
 	if r.Repositories > 0 {
 		fmt.Fprintf(w, "what was known of %s: removed\n", plural(r.Repositories, "repository", "repositories"))
 	}
-	fmt.Fprintf(w, "%s removed, %s freed; %s left\n", count(len(r.Removed), "blob"), size(r.Freed), size(r.Left))
+	layers := 0
+	for _, b := range r.Removed {
+		if b.Layer != "" {
+			layers++
+		}
+	}
+	removed := count(len(r.Removed)-layers, "blob")
+	if layers > 0 {
+		removed += " and " + plural(layers, "part of what was kept of layers", "parts of what was kept of layers")
+	}
+	fmt.Fprintf(w, "%s removed, %s freed; %s left\n", removed, size(r.Freed), size(r.Left))
+}
+
+// layerPart is what was kept of a layer, in words.
+func layerPart(part string) string {
+	if part == "index" {
+		return "the index of a layer"
+	}
+	return "plain bytes of a layer"
 }

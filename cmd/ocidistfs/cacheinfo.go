@@ -43,6 +43,7 @@ func (r cacheReport) write(w *strings.Builder, now time.Time) {
 	}
 	line("blobs", "%s, %s", count(r.Blobs, "blob"), size(r.BlobBytes))
 	line("partial", "%s, %s", count(r.Partial, "blob"), size(r.PartialBytes))
+	line("layers", "%s, %s of indexes, %s of plain bytes", count(r.Layers, "layer"), size(r.IndexBytes), size(r.PlainBytes))
 	line("names", "%s, %s, %s; %s", plural(r.Repositories, "repository", "repositories"), count(r.Tags, "tag"), count(r.Manifests, "manifest"), size(r.RecordBytes))
 	if !r.Oldest.IsZero() {
 		line("last used", "%s ago at the longest, %s ago at the shortest", roughly(now.Sub(r.Oldest)), roughly(now.Sub(r.Newest)))

@@ -21,7 +21,7 @@ func addCacheVerify(app *kingpin.Application) (string, command) {
 		func(ctx context.Context, dir string) (cacheAnswer, error) {
 			v, err := cache.Verify(ctx, dir)
 			if err == nil && len(v.Damaged) > 0 {
-				err = fmt.Errorf("%s damaged", plural(len(v.Damaged), "blob was", "blobs were"))
+				err = verification{v}.damaged()
 			}
 			return verification{v}, err
 		})
@@ -31,13 +31,36 @@ func addCacheVerify(app *kingpin.Application) (string, command) {
 // A verification says what was damaged, and how much was read.
 type verification struct{ cache.Verification }
 
+// damaged is the error that says how much was.
+func (v verification) damaged() error {
+	layers := 0
+	for _, d := range v.Damaged {
+		if d.Layer != "" {
+			layers++
+		}
+	}
+	blobs := len(v.Damaged) - layers
+	switch {
+	case layers == 0:
+		return fmt.Errorf("%s damaged", plural(blobs, "blob was", "blobs were"))
+	case blobs == 0:
+		return fmt.Errorf("%s damaged", plural(layers, "part of what is kept of layers was", "parts of what is kept of layers were"))
+	default:
+		return fmt.Errorf("%s and %s were damaged", count(blobs, "blob"), plural(layers, "part of what is kept of layers", "parts of what is kept of layers"))
+	}
+}
+
 func (v verification) write(w *strings.Builder, _ time.Time) {
 	for _, d := range v.Damaged {
 		what := "could not be removed"
 		if d.Removed {
 			what = "removed"
 		}
-		fmt.Fprintf(w, "%s: %s: %s\n", d.Digest, d.Reason, what)
+		part := ""
+		if d.Layer != "" {
+			part = layerPart(d.Layer) + ": "
+		}
+		fmt.Fprintf(w, "%s: %s%s: %s\n", d.Digest, part, d.Reason, what)
 	}
 	for _, digest := range v.Mended {
 		fmt.Fprintf(w, "%s: its sums were damaged: made anew\n", digest)
@@ -46,5 +69,9 @@ func (v verification) write(w *strings.Builder, _ time.Time) {
 	if v.Skipped > 0 {
 		skipped = fmt.Sprintf("; %s being filled, and checked by who reads", plural(v.Skipped, "partial one is", "partial ones are"))
 	}
-	fmt.Fprintf(w, "%s and %s were read, %s%s\n", count(v.Blobs, "blob"), count(v.Partial, "partial one"), size(v.Bytes), skipped)
+	layers := ""
+	if v.Indexes+v.Plain > 0 {
+		layers = fmt.Sprintf(", %s of layers and plain bytes of %d", plural(v.Indexes, "index", "indexes"), v.Plain)
+	}
+	fmt.Fprintf(w, "%s and %s%s were read, %s%s\n", count(v.Blobs, "blob"), count(v.Partial, "partial one"), layers, size(v.Bytes), skipped)
 }

@@ -64,6 +64,9 @@ func (r mountReport) write(w *strings.Builder, now time.Time) {
 	line("cache", "%s", m.CacheDir)
 	if u := r.Usage; u != nil {
 		line("", "%s, %s; partial: %s, %s", count(u.Blobs, "blob"), size(u.BlobBytes), count(u.Partial, "blob"), size(u.PartialBytes))
+		if u.Layers > 0 || u.PlainBytes > 0 {
+			line("", "%s, %s of indexes, %s of plain bytes", count(u.Layers, "layer"), size(u.IndexBytes), size(u.PlainBytes))
+		}
 	}
 	room, limit := m.CacheRoom, "without a limit"
 	if room.MaxBytes > 0 {
