@@ -48,6 +48,12 @@ const failingVariable = "OCIDISTFS_CACHE_TEST_FAILING"
 // fetched each time." Each case is a process in which reading or writing files fails, from
 // the middle of a blob on or everywhere, while it is fetched and after it was.
 func TestFailingDisk(t *testing.T) {
+	forFailingDisks(t, failingDisk.read)
+}
+
+// forFailingDisks runs the test again in a process for each case.
+func forFailingDisks(t *testing.T, test func(c failingDisk, t *testing.T)) {
+	t.Helper()
 	for name, c := range map[string]failingDisk{
 		"input/output error, written":               {unix.SYS_PWRITE64, unix.EIO, 0},
 		"input/output error, written in the middle": {unix.SYS_PWRITE64, unix.EIO, 2 << 20},
@@ -60,12 +66,12 @@ func TestFailingDisk(t *testing.T) {
 			switch os.Getenv(failingVariable) {
 			case "":
 			case name:
-				c.read(t)
+				test(c, t)
 				return
 			default:
 				return // another case's process
 			}
-			command := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestFailingDisk$", "-test.timeout=1m")
+			command := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^"+strings.SplitN(t.Name(), "/", 2)[0]+"$", "-test.timeout=1m")
 			command.Env = append(os.Environ(), failingVariable+"="+name)
 			out, err := command.CombinedOutput()
 			if strings.Contains(string(out), noFilter) {

@@ -24,10 +24,10 @@ var partNames = [...]string{layerPlain: plainName, layerIndex: indexName}
 
 func (p layerPart) String() string { return partNames[p] }
 
-// leftAfter is how long a file that is being written in the directory of a layer is
-// left alone where nobody holds a lock on it: it may just have been made, or be an
-// index, which is written at once.
-const leftAfter = time.Minute
+// leftAfter is how long a file in the directory of a layer that has not got its last
+// name is left alone where nobody holds a lock on it: an index or a map, which are
+// written at once and then wait for the state of the layer at most (maxStateWait).
+const leftAfter = 2 * maxStateWait
 
 // layerItems lists what is kept of layers.
 func layerItems(dir string) ([]item, error) {

@@ -46,7 +46,7 @@ func unreliable(from *source, random *rand.Rand) {
 // may.
 func damage(random *rand.Rand, dir string) {
 	var files []string
-	for _, pattern := range []string{"partial/*/*", "blobs/sha256/*", "sums/sha256/*"} {
+	for _, pattern := range []string{"partial/*/*", "blobs/sha256/*", "sums/sha256/*", "layers/sha256/*/*"} {
 		found, _ := filepath.Glob(filepath.Join(dir, pattern))
 		files = append(files, found...)
 	}

@@ -27,6 +27,10 @@ func TestMain(m *testing.M) {
 		"hang":  hangingChild,
 		"share": sharingChild,
 		"fill":  fillingChild,
+
+		"layer hang":  hangingLayerChild,
+		"layer share": sharingLayerChild,
+		"layer fill":  fillingLayerChild,
 	}
 	child, ok := children[os.Getenv(childVariable)]
 	if !ok {
