@@ -1,7 +1,9 @@
 package cache
 
 import (
+	"errors"
 	"fmt"
+	"math/rand/v2"
 	"testing"
 )
 
@@ -112,5 +114,107 @@ func BenchmarkOpen(b *testing.B) {
 			b.Fatal(err)
 		}
 		_ = r.Close()
+	}
+}
+
+// BenchmarkReadPlain reads plain bytes of a layer that are on disk, in order, as the
+// kernel asks for them: for the first time in a process, when each piece is checked, and
+// from then on.
+func BenchmarkReadPlain(b *testing.B) {
+	const size, piece = 256 << 20, 128 << 10
+	p := &madePlain{content: make([]byte, size), begins: []int64{0}}
+	_, _ = rand.NewChaCha8([32]byte{}).Read(p.content)
+	s := openStore(b, b.TempDir())
+	l := s.Layer(LayerID{Blob: digestOf(nil)})
+	fill(b, l, p.content, text("index"))
+	read := func(b *testing.B, r *Plain, buffer []byte) {
+		for off := int64(0); off < size; off += int64(len(buffer)) {
+			if _, err := r.ReadAt(b.Context(), buffer, off); err != nil {
+				b.Fatal(err)
+			}
+		}
+	}
+	for name, n := range map[string]int{"128KiB": piece, "1MiB": 1 << 20} {
+		buffer := make([]byte, n)
+		b.Run("first "+name, func(b *testing.B) {
+			b.SetBytes(size)
+			for b.Loop() {
+				b.StopTimer()
+				r := openPlain(b, openStore(b, s.dir).Layer(l.id), p)
+				b.StartTimer()
+				read(b, r, buffer)
+			}
+		})
+		b.Run("next "+name, func(b *testing.B) {
+			r := openPlain(b, l, p)
+			read(b, r, buffer)
+			b.SetBytes(size)
+			b.ReportAllocs()
+			for b.Loop() {
+				read(b, r, buffer)
+			}
+		})
+	}
+	b.Run("4KiB at random", func(b *testing.B) {
+		r := openPlain(b, l, p)
+		read(b, r, make([]byte, piece))
+		random := rand.New(rand.NewPCG(1, 1))
+		buffer := make([]byte, 4<<10)
+		b.ReportAllocs()
+		for b.Loop() {
+			if _, err := r.ReadAt(b.Context(), buffer, random.Int64N(size-4<<10)); err != nil {
+				b.Fatal(err)
+			}
+		}
+	})
+	if n := p.counts(); n > 0 {
+		b.Errorf("%d spans were made", n)
+	}
+}
+
+// BenchmarkFill keeps a layer of 1 GB, as it comes out of a decoder: 32 KiB at a time.
+func BenchmarkFill(b *testing.B) {
+	const size, piece = 1_000_000_000, 32 << 10
+	content := make([]byte, 8<<20)
+	_, _ = rand.NewChaCha8([32]byte{}).Read(content)
+	s := openStore(b, b.TempDir())
+	l := s.Layer(LayerID{Blob: digestOf(nil)})
+	b.SetBytes(size)
+	b.ReportAllocs()
+	for b.Loop() {
+		f := l.Fill()
+		for n := 0; n < size; n += piece {
+			at := n % len(content)
+			if _, err := f.Write(content[at : at+min(piece, size-n)]); err != nil {
+				b.Fatal(err)
+			}
+		}
+		if err := errors.Join(f.Keep(text("index")), f.Close()); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+// BenchmarkPlainMade reads plain bytes in order that are not there, of which a span of
+// 4 MiB costs nothing but the copying.
+func BenchmarkPlainMade(b *testing.B) {
+	const size, piece = 256 << 20, 128 << 10
+	p := &madePlain{content: make([]byte, size)}
+	_, _ = rand.NewChaCha8([32]byte{}).Read(p.content)
+	for off := int64(0); off < size; off += 4 << 20 {
+		p.begins = append(p.begins, off)
+	}
+	buffer := make([]byte, piece)
+	b.SetBytes(size)
+	for b.Loop() {
+		b.StopTimer()
+		s := openStore(b, b.TempDir())
+		r := openPlain(b, s.Layer(LayerID{Blob: digestOf(nil)}), p)
+		b.StartTimer()
+		for off := int64(0); off < size; off += piece {
+			if _, err := r.ReadAt(b.Context(), buffer, off); err != nil {
+				b.Fatal(err)
+			}
+		}
 	}
 }
