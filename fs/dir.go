@@ -2,6 +2,7 @@ package fs
 
 import (
 	"context"
+	"errors"
 	"sync/atomic"
 	"syscall"
 
@@ -38,7 +39,8 @@ var (
 )
 
 func (d *dir) Lookup(ctx context.Context, name string, out *fuse.EntryOut) (*fusefs.Inode, syscall.Errno) {
-	mounter := d.mount.isMounter(ctx)
+	who := d.mount.whoIs(ctx)
+	never := false
 	var found fusefs.InodeEmbedder
 	var attr tree.Attr
 	errno := d.do(ctx, name, func(ctx context.Context) error {
@@ -46,13 +48,12 @@ func (d *dir) Lookup(ctx context.Context, name string, out *fuse.EntryOut) (*fus
 		if err != nil {
 			return err
 		}
-		if !mounter {
-			if err := permit(own.Mode, executeBit); err != nil {
-				return err
-			}
+		if err := who.permit(own, executeBit); err != nil {
+			return err
 		}
 		child, err := d.dir.Lookup(ctx, name)
 		if err != nil {
+			never = errors.Is(err, tree.ErrNever)
 			return err
 		}
 		if attr, err = child.Node.Attr(ctx); err != nil {
@@ -71,6 +72,9 @@ func (d *dir) Lookup(ctx context.Context, name string, out *fuse.EntryOut) (*fus
 		if errno == syscall.ENOENT {
 			d.mount.sawAbsent()
 		}
+		if never {
+			out.SetEntryTimeout(maxLifetime)
+		}
 		return nil, errno
 	}
 	// The same number is the same node to go-fuse, which keeps the old one. That
@@ -86,13 +90,13 @@ const (
 
 // OpendirHandle starts a listing. Nothing is listed before it is read.
 func (d *dir) OpendirHandle(ctx context.Context, _ uint32) (fusefs.FileHandle, uint32, syscall.Errno) {
-	mounter := d.mount.isMounter(ctx)
+	who := d.mount.whoIs(ctx)
 	errno := d.do(ctx, "", func(ctx context.Context) error {
 		attr, err := d.dir.Attr(ctx)
-		if err != nil || mounter {
+		if err != nil {
 			return err
 		}
-		return permit(attr.Mode, readBit)
+		return who.permit(attr, readBit)
 	})
 	if errno != 0 {
 		return nil, 0, errno

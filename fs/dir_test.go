@@ -30,7 +30,7 @@ func TestReadOnly(t *testing.T) {
 			t.Errorf("%s: %v, %q; want: Read-only file system", c, err, out)
 		}
 	}
-	if got := run(t, "ls", image); got != "config.json\ndigest\ndocker-save.tar\nimage.tar\nlayers\nmanifest.json\noci\nreferrers\nresolved-digest\nresolved-manifest.json\n" {
+	if got := run(t, "ls", image); got != "config.json\ndigest\ndocker-save.tar\nimage.tar\nlayers\nmanifest.json\noci\nreferrers\nresolved-digest\nresolved-manifest.json\nrootfs\n" {
 		t.Errorf("afterwards the directory is %q", got)
 	}
 }

@@ -25,7 +25,7 @@ func (f *file) Open(ctx context.Context, flags uint32) (fusefs.FileHandle, uint3
 	if flags&(syscall.O_WRONLY|syscall.O_RDWR|syscall.O_TRUNC|syscall.O_APPEND) != 0 {
 		return nil, 0, syscall.EROFS
 	}
-	mounter := f.mount.isMounter(ctx)
+	who := f.mount.whoIs(ctx)
 	var open tree.OpenFile
 	var attr tree.Attr
 	errno := f.do(ctx, "", func(ctx context.Context) error {
@@ -33,10 +33,12 @@ func (f *file) Open(ctx context.Context, flags uint32) (fusefs.FileHandle, uint3
 		if attr, err = f.file.Attr(ctx); err != nil {
 			return err
 		}
-		if !mounter {
-			if err := permit(attr.Mode, readBit); err != nil {
-				return err
-			}
+		mask := uint32(readBit)
+		if flags&execFlag != 0 {
+			mask = executeBit
+		}
+		if err := who.permit(attr, mask); err != nil {
+			return err
 		}
 		open, err = f.file.Open(ctx)
 		return err
@@ -48,6 +50,10 @@ func (f *file) Open(ctx context.Context, flags uint32) (fusefs.FileHandle, uint3
 	if attr.Lifetime == 0 {
 		// Its bytes are made anew for each open.
 		return h, fuse.FOPEN_DIRECT_IO, 0
+	}
+	if attr.Recorded != nil {
+		// Whatever pages there are were read from the same image, and checked.
+		return h, fuse.FOPEN_KEEP_CACHE, 0
 	}
 	backing := f.backing(ctx, open)
 	mode := f.mount.opens.add(attr.Ino, open.Verified(), backing != nil)
@@ -66,6 +72,9 @@ func (f *file) Open(ctx context.Context, flags uint32) (fusefs.FileHandle, uint3
 		return h, fuse.FOPEN_DIRECT_IO, 0
 	}
 }
+
+// execFlag is how Linux opens a file to run it (FMODE_EXEC): that takes no permission to read.
+const execFlag = 0x20
 
 // handle is one open file.
 type handle struct {

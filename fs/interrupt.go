@@ -23,13 +23,18 @@ const signalPoll = 20 * time.Millisecond
 // signal, and for most of them the caller wants to go on waiting: a timer, a
 // resized window. So an interrupt only starts a look at the caller, and the
 // context that work gets ends when a fatal signal is pending there, or after
-// the time allowed. The request's own context must not outlive the request, and
+// the time allowed, which begins anew while a layer that is waited for comes. The request's own context must not outlive the request, and
 // is not handed on.
 func (m *mount) wait(ctx context.Context, work func(context.Context) error) error {
-	timed, cancel := context.WithTimeoutCause(context.Background(), m.opts.OpTimeout, errTimeout)
-	defer cancel()
-	own, interrupt := context.WithCancelCause(timed)
+	own, interrupt := context.WithCancelCause(context.Background())
 	defer interrupt(nil)
+	timer := time.AfterFunc(m.opts.OpTimeout, func() { interrupt(errTimeout) })
+	defer timer.Stop()
+	own = tree.WithAdvanced(own, func() {
+		if timer.Stop() { // else it was over
+			timer.Reset(m.opts.OpTimeout)
+		}
+	})
 	pid := callerPid(ctx)
 	own = tree.WithCaller(own, sync.OnceValue(func() tree.Caller { return callerOf(pid) }))
 	stop := context.AfterFunc(ctx, func() { awaitFatal(own, pid, interrupt) })

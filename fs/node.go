@@ -80,29 +80,14 @@ func (n *node) Getattr(ctx context.Context, _ fusefs.FileHandle, out *fuse.AttrO
 // Access checks the mode for those who are not the mounter: the mount has no
 // default_permissions, which would bind the mounter too.
 func (n *node) Access(ctx context.Context, mask uint32) syscall.Errno {
-	mounter := n.mount.isMounter(ctx)
+	who := n.mount.whoIs(ctx)
 	return n.do(ctx, "", func(ctx context.Context) error {
 		attr, err := n.tree.Attr(ctx)
-		if err != nil || mounter {
+		if err != nil {
 			return err
 		}
-		return permit(attr.Mode, mask)
+		return who.permit(attr, mask)
 	})
-}
-
-// isMounter says whether the caller may read everything: whoever mounted, and
-// root.
-func (m *mount) isMounter(ctx context.Context) bool {
-	caller, ok := fuse.FromContext(ctx)
-	return !ok || caller.Uid == 0 || caller.Uid == m.uid
-}
-
-// permit checks access for a user who is neither owner nor in the group.
-func permit(mode iofs.FileMode, mask uint32) error {
-	if uint32(mode.Perm())&7&mask != mask&7 {
-		return errDenied
-	}
-	return nil
 }
 
 // Statfs answers from constants: df must not ask a registry.
@@ -138,6 +123,10 @@ func (m *mount) fill(out *fuse.Attr, a tree.Attr) {
 	out.Blksize = blockSize
 	out.Nlink = 1
 	out.Uid, out.Gid = m.opts.UID, m.opts.GID
+	if r := a.Recorded; r != nil {
+		out.Nlink, out.Uid, out.Gid = r.Links, r.UID, r.GID
+		out.Rdev = deviceNumber(r.Devmajor, r.Devminor)
+	}
 	t := a.ModTime
 	if t.Before(time.Unix(0, 0)) {
 		t = time.Unix(0, 0)
@@ -145,7 +134,20 @@ func (m *mount) fill(out *fuse.Attr, a tree.Attr) {
 	out.SetTimes(&t, &t, &t)
 }
 
-func unixMode(mode iofs.FileMode) uint32 { return uint32(mode.Perm()) | unixType(mode) }
+// unixMode is st_mode (inode(7)).
+func unixMode(mode iofs.FileMode) uint32 {
+	bits := uint32(mode.Perm()) | unixType(mode)
+	if mode&iofs.ModeSetuid != 0 {
+		bits |= syscall.S_ISUID
+	}
+	if mode&iofs.ModeSetgid != 0 {
+		bits |= syscall.S_ISGID
+	}
+	if mode&iofs.ModeSticky != 0 {
+		bits |= syscall.S_ISVTX
+	}
+	return bits
+}
 
 func unixType(mode iofs.FileMode) uint32 {
 	switch mode.Type() {
@@ -153,8 +155,20 @@ func unixType(mode iofs.FileMode) uint32 {
 		return syscall.S_IFDIR
 	case iofs.ModeSymlink:
 		return syscall.S_IFLNK
+	case iofs.ModeNamedPipe:
+		return syscall.S_IFIFO
+	case iofs.ModeDevice:
+		return syscall.S_IFBLK
+	case iofs.ModeDevice | iofs.ModeCharDevice:
+		return syscall.S_IFCHR
 	}
 	return syscall.S_IFREG
+}
+
+// deviceNumber is a number as FUSE has it: new_encode_dev of Linux, 12 bits of major
+// and 20 of minor.
+func deviceNumber(major, minor uint32) uint32 {
+	return minor&0xff | major&0xfff<<8 | minor&^0xff<<12
 }
 
 // maxLifetime is as long as the kernel is told that something stays: it has no
@@ -173,5 +187,9 @@ func (m *mount) wrap(t tree.Node) fusefs.InodeEmbedder {
 	case tree.File:
 		return &file{node: node{mount: m, tree: t}, file: t}
 	}
-	panic("a tree's node is a directory, a link or a file")
+	return &special{node{mount: m, tree: t}}
 }
+
+// special is a device or a named pipe. The kernel opens none by the file system, and
+// of a mount that is nodev no device at all.
+type special struct{ node }

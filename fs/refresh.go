@@ -99,7 +99,7 @@ func (d *dir) Ioctl(ctx context.Context, _ fusefs.FileHandle, command uint32, _ 
 	if command != refreshCommand || !ok {
 		return 0, syscall.ENOTTY
 	}
-	mounter := d.mount.isMounter(ctx)
+	mounter := d.mount.whoIs(ctx).mounter
 	return 0, d.do(ctx, "", func(ctx context.Context) error {
 		if !mounter {
 			return errDenied

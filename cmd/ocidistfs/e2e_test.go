@@ -114,7 +114,7 @@ func TestKinds(t *testing.T) {
 	s.Push(t, "artifact", "latest", artifact(t))
 	dir := background(t, t.TempDir(), "--platform linux/amd64")
 	host := filepath.Join(dir, s.Host)
-	const whole = "config.json\ndigest\ndocker-save.tar\nimage.tar\nlayers\nmanifest.json\noci\nreferrers\nresolved-digest\nresolved-manifest.json\n"
+	const whole = "config.json\ndigest\ndocker-save.tar\nimage.tar\nlayers\nmanifest.json\noci\nreferrers\nresolved-digest\nresolved-manifest.json\nrootfs\n"
 
 	digest := func(image v1.Image) string {
 		d, err := image.Digest()

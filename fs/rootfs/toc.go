@@ -68,6 +68,26 @@ type tableOfContents struct {
 	plain  bool // the digest is that of the plain bytes
 }
 
+// TOCDigest is the digest of the table of contents that a layer brings, as its annotations
+// say; the zero Hash where they name none. Two manifests may give one blob different tables.
+func TOCDigest(annotations map[string]string) v1.Hash {
+	digest, ok := annotations[stargzDigest]
+	for _, keys := range chunkedKeys {
+		if _, has := annotations[keys.position]; has {
+			digest, ok = annotations[keys.checksum], true
+			break
+		}
+	}
+	if !ok {
+		return v1.Hash{}
+	}
+	h, err := v1.NewHash(digest)
+	if err != nil {
+		return v1.Hash{}
+	}
+	return h
+}
+
 // locateTOC finds out where a layer has its table. zstd:chunked comes first: what
 // nerdctl converts to that has the annotation of eStargz besides
 // (nativeconverter/zstdchunked of the stargz-snapshotter).

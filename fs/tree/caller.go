@@ -25,3 +25,20 @@ func callerOf(ctx context.Context) Caller {
 	}
 	return Caller{}
 }
+
+type advancedKey struct{}
+
+// WithAdvanced has a function called, from any goroutine and at most once a second for each
+// call that gets the context, while what the call waits for goes on: so a wait can be
+// long and still have an end.
+func WithAdvanced(ctx context.Context, advanced func()) context.Context {
+	return context.WithValue(ctx, advancedKey{}, advanced)
+}
+
+// advancer is that function.
+func advancer(ctx context.Context) func() {
+	if advanced, ok := ctx.Value(advancedKey{}).(func()); ok {
+		return advanced
+	}
+	return func() {}
+}

@@ -80,16 +80,22 @@ func (d digestDir) Refresh(ctx context.Context) error {
 	return nil
 }
 
-// digestView is an image directory with what refers to it, which is not listed.
+// digestView is an image directory with what refers to it and what is in the image, which
+// is not listed.
 type digestView struct{ imageView }
 
 var _ view = digestView{}
 
-func (v digestView) may(name string) bool { return name == hiddenReferrers || v.imageView.may(name) }
+func (v digestView) may(name string) bool {
+	return name == hiddenReferrers || name == hiddenRootfs || v.imageView.may(name)
+}
 
 func (v digestView) node(ctx context.Context, d imageDir, i *Image, name string) (Node, error) {
-	if name == hiddenReferrers {
+	switch name {
+	case hiddenReferrers:
 		return referrersDir{i.repo, i.manifest.Digest, d.path + "/" + name}, nil
+	case hiddenRootfs:
+		return i.repo.rootfsOf(i.manifest)
 	}
 	return v.imageView.node(ctx, d, i, name)
 }

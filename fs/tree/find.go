@@ -40,7 +40,7 @@ func (e *FindError) Error() string {
 	switch {
 	case e.Err == iofs.ErrNotExist && e.Dir == "": //nolint:errorlint // one that says more is shown
 		return fmt.Sprintf("%s: %q is no registry's host", e.Path, e.Name)
-	case e.Err == iofs.ErrNotExist: //nolint:errorlint // the same
+	case e.Err == iofs.ErrNotExist, e.Err == ErrNever: //nolint:errorlint // the same
 		return fmt.Sprintf("%s: there is no %q in %s", e.Path, e.Name, e.Dir)
 	case at == path.Clean(strings.TrimLeft(e.Path, "/")):
 		return fmt.Sprintf("%s: %v", e.Path, e.Err)
@@ -53,7 +53,9 @@ func (e *FindError) Unwrap() error { return e.Err }
 // Find returns what is at a path from the root, as path_resolution(7) has it: links are
 // followed, ".." is the parent of the directory that was reached and never leads out
 // of the tree, and what ends with a slash is a directory. A leading slash means
-// nothing. The error is a [*FindError].
+// nothing. A link that is in an image leads to where it would for a program that has the
+// image's root directory as its own (chroot(2)), and never out of that. The error is a
+// [*FindError].
 //
 // It asks the registry for no more than the names need: those of hosts and
 // repositories need nothing.
@@ -67,11 +69,27 @@ func (t *Tree) FindLink(ctx context.Context, path string) (Place, error) {
 	return find(ctx, t.Root(), path, strings.HasSuffix(path, "/"))
 }
 
+// A step is a name that is still to be gone to, and which part of the way ".." does not
+// leave: one place for the root of the tree, more within an image.
+type step struct {
+	name string
+	keep int
+}
+
+// stepsOf are the names of a path.
+func stepsOf(path string, keep int) []step {
+	var steps []step
+	for name := range strings.SplitSeq(path, "/") {
+		steps = append(steps, step{name, keep})
+	}
+	return steps
+}
+
 func find(ctx context.Context, root Dir, asked string, follow bool) (Place, error) {
 	way := []Place{{Node: root}} // from there to what was reached
-	todo := strings.Split(asked, "/")
+	todo := stepsOf(asked, 1)
 	for links := 0; len(todo) > 0; {
-		name := todo[0]
+		name, keep := todo[0].name, todo[0].keep
 		todo = todo[1:]
 		here := way[len(way)-1]
 		fail := func(err error) (Place, error) {
@@ -86,7 +104,7 @@ func find(ctx context.Context, root Dir, asked string, follow bool) (Place, erro
 		case "", ".":
 			continue
 		case "..":
-			way = way[:max(len(way)-1, 1)]
+			way = way[:max(len(way)-1, keep)]
 			continue
 		}
 		child, err := dir.Lookup(ctx, name)
@@ -101,10 +119,28 @@ func find(ctx context.Context, root Dir, asked string, follow bool) (Place, erro
 			if err != nil {
 				return fail(err)
 			}
-			todo = append(strings.Split(target, "/"), todo...)
+			keep := 1
+			if _, ok := link.(rootfsLink); ok {
+				keep = withinImage(way)
+				if strings.HasPrefix(target, "/") {
+					way = way[:keep]
+				}
+			}
+			todo = append(stepsOf(target, keep), todo...)
 			continue
 		}
 		way = append(way, Place{child.Node, path.Join(here.Path, name)})
 	}
 	return way[len(way)-1], nil
+}
+
+// withinImage is how long the part of a way is that leads to the root directory of the image
+// that the way ends in.
+func withinImage(way []Place) int {
+	for n := len(way); n > 1; n-- {
+		if dir, ok := way[n-1].Node.(rootfsDir); ok && dir.isRoot() {
+			return n
+		}
+	}
+	return 1
 }

@@ -19,7 +19,7 @@ import (
 
 // What there is of each kind of reference.
 var (
-	ofImage      = []string{"manifest.json", "digest", "referrers", "resolved-manifest.json", "resolved-digest", "config.json", "layers", "oci", "image.tar", "docker-save.tar"}
+	ofImage      = []string{"manifest.json", "digest", "referrers", "resolved-manifest.json", "resolved-digest", "config.json", "layers", "oci", "image.tar", "docker-save.tar", "rootfs"}
 	ofArtifact   = ofImage[:8]
 	ofOther      = ofImage[:5]
 	ofIndex      = append([]string{"manifest.json", "digest", "platform.json", "platforms"}, ofImage[2:]...)
@@ -103,7 +103,7 @@ func TestImageDirectory(t *testing.T) {
 				if got := f.read(dir + "/digest"); got != d.String()+"\n" {
 					t.Errorf("%s/digest is %q", dir, got)
 				}
-				for _, file := range []string{"resolved-manifest.json", "resolved-digest", "image.tar"} {
+				for _, file := range []string{"resolved-manifest.json", "resolved-digest", "image.tar", "rootfs"} {
 					_, err := f.lookup(dir + "/" + file)
 					if slices.Contains(c.files, file) {
 						if err != nil {

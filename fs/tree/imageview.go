@@ -22,6 +22,7 @@ const (
 	attestationsName     = "attestations"
 	tarName              = "image.tar"
 	dockerSaveName       = "docker-save.tar"
+	rootfsName           = "rootfs"
 )
 
 // imageView is an image directory.
@@ -32,7 +33,7 @@ var _ view = imageView{}
 func (imageView) may(name string) bool {
 	switch name {
 	case manifestName, digestName, platformName, platformsName, referrersName, resolvedManifestName, resolvedDigestName,
-		configName, layersName, layoutName, attestationsName, tarName, dockerSaveName:
+		configName, layersName, layoutName, attestationsName, tarName, dockerSaveName, rootfsName:
 		return true
 	}
 	return false
@@ -75,6 +76,11 @@ func (imageView) names(ctx context.Context, d imageDir, i *Image) ([]string, err
 			} else {
 				report(d.path, err)
 			}
+			if err := i.repo.hasRootfs(resolved); err == nil {
+				names = append(names, rootfsName)
+			} else {
+				report(d.path, err)
+			}
 		}
 	} else if !errors.Is(err, errNoBlobs) {
 		report(d.path, err)
@@ -97,7 +103,7 @@ func (imageView) node(ctx context.Context, d imageDir, i *Image, name string) (N
 		}
 		return d.below(name, platformsView{}), nil
 	case referrersName:
-		return referrersLink{i.repo.tree, d.path, i.manifest.Digest}, nil
+		return hiddenLink{i.repo.tree, d.path + "/" + name, i.manifest.Digest, hiddenReferrers}, nil
 	}
 	resolved, err := i.Resolved(ctx)
 	if err != nil {
@@ -113,6 +119,11 @@ func (imageView) node(ctx context.Context, d imageDir, i *Image, name string) (N
 			return nil, fmt.Errorf("%s@%s: %w", i.repo.name(), resolved.Digest, err)
 		}
 		return i.dockerSaveFile(resolved), nil
+	case rootfsName:
+		if err := i.repo.hasRootfs(resolved); err != nil {
+			return nil, err
+		}
+		return hiddenLink{i.repo.tree, d.path + "/" + name, resolved.Digest, hiddenRootfs}, nil
 	case attestationsName:
 		if len(i.attestations(resolved.Digest)) == 0 {
 			return nil, iofs.ErrNotExist

@@ -16,7 +16,7 @@ import (
 const Forever time.Duration = math.MaxInt64
 
 // A Node is one thing that has a name in the tree: a [Dir], a [File] or a
-// [Link]. Nodes are immutable and may be used from several goroutines at once.
+// [Link], or a device or named pipe that is in an image. Nodes are immutable and may be used from several goroutines at once.
 type Node interface {
 	// Attr describes the node. It asks the registry only where the size or
 	// the time cannot be known otherwise.
@@ -56,7 +56,8 @@ type File interface {
 type Link interface {
 	Node
 	// Target returns where the link leads, relative to the directory that it is in.
-	// It never leads out of the tree, and what is there may not exist.
+	// What is there may not exist. It never leads out of the tree, but for one that is
+	// in an image: that has what the image says.
 	Target(ctx context.Context) (string, error)
 }
 
@@ -64,8 +65,8 @@ type Link interface {
 type OpenFile interface {
 	readat.Reader
 	io.Closer
-	// Verified says that every byte is at hand and checked against its
-	// digest: only then may a page cache keep what was read.
+	// Verified says that every byte that is read was checked against its
+	// digest: only then may a page cache keep it.
 	Verified() bool
 }
 
@@ -97,6 +98,17 @@ type Attr struct {
 	Ino uint64
 	// Lifetime is how long the attributes may be remembered.
 	Lifetime time.Duration
+	// Recorded is what the layers of an image say besides of what is in it; nil of
+	// everything else. Then it was read from these, and never changes.
+	Recorded *Recorded
+}
+
+// Recorded is what an archive records of a file.
+type Recorded struct {
+	UID, GID uint32
+	// Links is how many names the file has; 1 of any directory.
+	Links              uint32
+	Devmajor, Devminor uint32 // of a device
 }
 
 // A Child is the answer to a Lookup.

@@ -26,6 +26,8 @@ const (
 	ErrNoPlatform absence = "no image for the platform"
 	// ErrNotImage is why an artifact has no image.tar.
 	ErrNotImage absence = "not a container image"
+	// ErrNever is why a name is not in an image: it never will be.
+	ErrNever absence = "no such file in the image"
 )
 
 // A Platform is an operating system and a CPU, as "linux/arm/v7". The zero

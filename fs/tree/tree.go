@@ -15,6 +15,7 @@ import (
 	"log/slog"
 	"sync"
 	"time"
+	"weak"
 
 	lru "github.com/hashicorp/golang-lru/v2"
 
@@ -80,6 +81,8 @@ type Tree struct {
 	lists     *lists                              // which tags and repositories there are
 	referrers *referrerLists                      // what refers to digests
 	flights   *flights                            // what is being asked
+	layers    *layerIndexes                       // what is in layers
+	passes    *passes                             // which of them are being read
 	ahead     *readat.Budget                      // what sequential readers share
 	refreshes refreshes                           // since when what was learned counts
 	stales    *stales                             // which tags mean what they did
@@ -90,8 +93,9 @@ type Tree struct {
 	stop        chan struct{} // closed by Close
 	running     sync.WaitGroup
 
-	mu     sync.Mutex
-	closed bool // guarded by mu
+	mu       sync.Mutex
+	closed   bool                                    // guarded by mu
+	rootfses map[rootfsKey]weak.Pointer[rootfsImage] // guarded by mu; the images that somebody is in
 }
 
 // The defaults of [Options]. Eight connections of 25 MB/s, as CDNs give, are 200
@@ -128,10 +132,13 @@ func New(opts Options) *Tree {
 		staleWait:   defaultStaleWait,
 		catalogWait: defaultCatalogWait,
 		stop:        make(chan struct{}),
+		layers:      newLayerIndexes(int(memory / 4)),
+		rootfses:    map[rootfsKey]weak.Pointer[rootfsImage]{},
 	}
 	t.ahead = readat.NewBudget(cmp.Or(opts.ReadAhead, defaultReadAhead), cmp.Or(opts.Connections, defaultConnections))
 	t.started = t.now()
 	t.flights = newFlights(t)
+	t.passes = newPasses(t)
 	t.pacer = newPacer(opts.Pace, t.opts.Logger, t.opts.Report)
 	return t
 }

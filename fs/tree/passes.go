@@ -1,0 +1,269 @@
+package tree
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"sync"
+	"time"
+
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"github.com/hashicorp/golang-lru/v2/simplelru"
+
+	"github.com/ocidistfs/ocidistfs/fs/rootfs"
+	"github.com/ocidistfs/ocidistfs/registry"
+)
+
+const (
+	// passLimit ends a pass that nothing else does: a terabyte at 12 MB/s.
+	passLimit = 24 * time.Hour
+	// passesOfHost is how many layers of one registry are read at once: their bytes come
+	// over as many connections as the read-ahead has, and each takes most of a
+	// processor and some megabytes.
+	passesOfHost = 4
+	// malformedFor is for how long a layer that was read, and is no archive, is not read
+	// again: it is the same the next time.
+	malformedFor = time.Hour
+)
+
+// passes finds out what is in layers, each once at a time for all who wait for it. That
+// belongs to the tree: it goes on when those who wait have left, and ends with the tree.
+// It is safe for concurrent use.
+type passes struct {
+	tree *Tree
+
+	mu     sync.Mutex
+	inAir  map[registry.Digest]*pass        // guarded by mu
+	failed *simplelru.LRU[passKey, failure] // guarded by mu
+	places map[string]chan struct{}         // guarded by mu; of each registry
+}
+
+// passKey is what a failure is of: another repository may have the layer.
+type passKey struct {
+	repository string
+	layer      registry.Digest
+	toc        registry.Digest
+}
+
+func passKeyOf(r *repository, d v1.Descriptor) passKey {
+	return passKey{r.name(), d.Digest, layerIDs(d)[0].TOC}
+}
+
+func newPasses(t *Tree) *passes {
+	failed, err := simplelru.NewLRU[passKey, failure](rememberedFailures, nil)
+	if err != nil {
+		panic(err) // the only error is a size that is not positive
+	}
+	return &passes{tree: t, inAir: map[registry.Digest]*pass{}, failed: failed, places: map[string]chan struct{}{}}
+}
+
+// A pass is a layer that is being read.
+type pass struct {
+	key  passKey
+	size int64 // of the layer, compressed
+	done chan struct{}
+
+	// Set before done is closed.
+	index *layerIndex
+	err   error
+
+	mu      sync.Mutex
+	read    int64                // guarded by mu; compressed bytes
+	told    time.Time            // guarded by mu; when those who wait were told last
+	waiting map[*func()]struct{} // guarded by mu
+}
+
+// begin sees to it that a layer is known some time, without waiting for it.
+func (p *passes) begin(r *repository, d v1.Descriptor) {
+	_, _, _ = p.look(r, d) // whoever needs the layer asks, and gets the error
+}
+
+// layer returns what is known of a layer, and waits for it as long as ctx lasts.
+func (p *passes) layer(ctx context.Context, r *repository, d v1.Descriptor) (*layerIndex, error) {
+	for {
+		x, running, err := p.look(r, d)
+		if x != nil || err != nil {
+			return x, err
+		}
+		if err := running.wait(ctx); err != nil {
+			return nil, err
+		}
+		if running.err == nil && running.key.toc == passKeyOf(r, d).toc {
+			return running.index, nil
+		}
+		if running.key == passKeyOf(r, d) {
+			return nil, running.err
+		}
+		// It was another repository's, or of another table of contents: this one may
+		// have better luck.
+	}
+}
+
+// look returns what is known of a layer, or the pass that finds it out, or why the last
+// one failed.
+func (p *passes) look(r *repository, d v1.Descriptor) (*layerIndex, *pass, error) {
+	for _, id := range layerIDs(d) {
+		if x := p.tree.layers.get(id); x != nil {
+			return x, nil, nil
+		}
+	}
+	key := passKeyOf(r, d)
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if running, ok := p.inAir[d.Digest]; ok {
+		return nil, running, nil
+	}
+	// It may have landed since.
+	for _, id := range layerIDs(d) {
+		if x := p.tree.layers.get(id); x != nil {
+			return x, nil, nil
+		}
+	}
+	if before, ok := p.failed.Get(key); ok {
+		if within(before.since, p.tree.now(), before.lasts) {
+			return nil, nil, before.err
+		}
+		p.failed.Remove(key)
+	}
+	running := &pass{key: key, size: d.Size, done: make(chan struct{}), waiting: map[*func()]struct{}{}}
+	if !p.tree.detach(passLimit, nil, func(ctx context.Context) { p.run(ctx, r, d, running) }) {
+		return nil, nil, errClosed
+	}
+	p.inAir[d.Digest] = running
+	return nil, running, nil
+}
+
+func (p *passes) run(ctx context.Context, r *repository, d v1.Descriptor, running *pass) {
+	defer func() {
+		if v := recover(); v != nil {
+			running.index, running.err = nil, fmt.Errorf("%s: layer %s: panic: %v", r.name(), d.Digest, v)
+		}
+		if running.err == nil {
+			p.tree.layers.put(running.index)
+		}
+		p.mu.Lock()
+		delete(p.inAir, d.Digest)
+		if running.err != nil {
+			p.failed.Add(running.key, failure{running.err, p.tree.now(), lasts(running.err)})
+		}
+		p.mu.Unlock()
+		close(running.done)
+	}()
+	said := &entryReports{report: func(err error) { p.tree.opts.Report(r.name(), err) }}
+	report := func(e *rootfs.EntryError) { said.add(fmt.Errorf("layer %s: %w", d.Digest, e)) }
+	for _, id := range layerIDs(d) {
+		if running.index = r.storedIndex(id, report); running.index != nil {
+			return
+		}
+	}
+	leave, err := p.enter(ctx, r)
+	if err == nil {
+		running.index, err = r.readIndex(ctx, d, report, running.add)
+		leave()
+	}
+	if err != nil {
+		running.err = fmt.Errorf("%s: %w", r.name(), err)
+	}
+}
+
+// lasts is for how long a layer is not read again after it failed.
+func lasts(err error) time.Duration {
+	switch {
+	case errors.Is(err, rootfs.ErrFormat), errors.Is(err, rootfs.ErrTooLarge):
+		return malformedFor
+	case isAbsent(err):
+		return absentFor
+	}
+	return failedFor
+}
+
+// enter waits for one of the places of a registry, and leave gives it back.
+func (p *passes) enter(ctx context.Context, r *repository) (leave func(), err error) {
+	host, _, _ := strings.Cut(r.name(), "/")
+	p.mu.Lock()
+	places, ok := p.places[host]
+	if !ok {
+		places = make(chan struct{}, passesOfHost)
+		p.places[host] = places
+	}
+	p.mu.Unlock()
+	select {
+	case places <- struct{}{}:
+		return func() { <-places }, nil
+	case <-ctx.Done():
+		return nil, context.Cause(ctx)
+	}
+}
+
+// wait returns when the pass has ended, or with the cause of ctx.
+func (p *pass) wait(ctx context.Context) error {
+	advanced := advancer(ctx)
+	p.mu.Lock()
+	p.waiting[&advanced] = struct{}{}
+	p.mu.Unlock()
+	defer func() {
+		p.mu.Lock()
+		delete(p.waiting, &advanced)
+		p.mu.Unlock()
+	}()
+	select {
+	case <-p.done:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
+// toldEach is how often those who wait for a pass are told that it goes on.
+const toldEach = time.Second
+
+// add takes note of more bytes that came, and tells those who wait.
+func (p *pass) add(more int64) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.read += more
+	if now := time.Now(); more > 0 && now.Sub(p.told) >= toldEach {
+		p.told = now
+		for advanced := range p.waiting {
+			(*advanced)()
+		}
+	}
+}
+
+// entryReports reports the first few entries of a layer that are not shown: a hostile one
+// can have millions.
+type entryReports struct {
+	report func(error)
+
+	mu sync.Mutex
+	n  int // guarded by mu
+}
+
+// reportedEntries is how many of a layer are reported.
+const reportedEntries = 20
+
+func (r *entryReports) add(err error) {
+	r.mu.Lock()
+	r.n++
+	n := r.n
+	r.mu.Unlock()
+	switch {
+	case n < reportedEntries:
+		r.report(err)
+	case n == reportedEntries:
+		r.report(fmt.Errorf("%w; there are more", err))
+	}
+}
+
+// counted counts what is written of an index.
+type counted struct {
+	of io.WriterTo
+	n  int64 // the last time
+}
+
+func (c *counted) WriteTo(w io.Writer) (n int64, err error) {
+	c.n, err = c.of.WriteTo(w)
+	return c.n, err
+}

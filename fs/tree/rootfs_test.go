@@ -1,0 +1,425 @@
+package tree
+
+import (
+	"archive/tar"
+	"bytes"
+	"compress/gzip"
+	"context"
+	"errors"
+	"io"
+	iofs "io/fs"
+	"maps"
+	"net/http"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"github.com/google/go-containerregistry/pkg/v1/empty"
+	"github.com/google/go-containerregistry/pkg/v1/mutate"
+	"github.com/google/go-containerregistry/pkg/v1/static"
+	"github.com/google/go-containerregistry/pkg/v1/types"
+
+	"github.com/ocidistfs/ocidistfs/fs/rootfs"
+	"github.com/ocidistfs/ocidistfs/registry/registrytest"
+)
+
+// A member is an entry of a layer.
+type member struct {
+	tar.Header
+	content string
+}
+
+// regular is a member that is a file.
+func regular(name, content string) member {
+	return member{tar.Header{Typeflag: tar.TypeReg, Name: name, Mode: 0o644}, content}
+}
+
+// archiveOf is an archive of members.
+func archiveOf(t testing.TB, members ...member) []byte {
+	t.Helper()
+	var b bytes.Buffer
+	w := tar.NewWriter(&b)
+	for _, m := range members {
+		m.Size = int64(len(m.content))
+		if err := w.WriteHeader(&m.Header); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := io.WriteString(w, m.content); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
+	return b.Bytes()
+}
+
+// A gzipLayer is a layer that is compressed: its diffID is that of the plain bytes.
+type gzipLayer struct {
+	v1.Layer
+	diffID v1.Hash
+}
+
+func (l gzipLayer) DiffID() (v1.Hash, error) { return l.diffID, nil }
+
+// gzipped is a layer of plain bytes, compressed by gzip.
+func gzipped(t testing.TB, plain []byte) v1.Layer {
+	t.Helper()
+	var b bytes.Buffer
+	w := gzip.NewWriter(&b)
+	_, err := w.Write(plain)
+	if err = errors.Join(err, w.Close()); err != nil {
+		t.Fatal(err)
+	}
+	diffID, _, err := v1.SHA256(bytes.NewReader(plain))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return gzipLayer{static.NewLayer(b.Bytes(), types.OCILayer), diffID}
+}
+
+// pushLayers pushes an image of layers, the lowest first.
+func (f *fixture) pushLayers(repo, tag string, layers ...v1.Layer) v1.Hash {
+	f.t.Helper()
+	image, err := mutate.AppendLayers(mutate.ConfigMediaType(mutate.MediaType(empty.Image, types.OCIManifestSchema1), types.OCIConfigJSON), layers...)
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	return f.server.Push(f.t, repo, tag, image)
+}
+
+// find is what is at a path, over links.
+func (f *fixture) find(path string) Node {
+	f.t.Helper()
+	place, err := f.tree.Find(f.t.Context(), f.path(path))
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	return place.Node
+}
+
+// contentOf reads a file.
+func contentOf(t testing.TB, n Node) string {
+	t.Helper()
+	file, ok := n.(File)
+	if !ok {
+		t.Fatalf("a %T is no file", n)
+	}
+	open, err := file.Open(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = open.Close() }() // it was read
+	if !open.Verified() {
+		t.Error("what is in an image was not verified")
+	}
+	return string(readAll(t, open))
+}
+
+// blobsAsked is how often each blob was asked for.
+func (f *fixture) blobsAsked() map[string]int {
+	blobs := map[string]int{}
+	for _, r := range f.server.Requests() {
+		if r.Kind == registrytest.Blob && r.Method == http.MethodGet {
+			blobs[r.Reference]++
+		}
+	}
+	return blobs
+}
+
+// "`rootfs` is a link to what is in the image: its layers, laid over each other."
+// "To look the link up, or where it leads, reads no layer."
+// "A layer is read once, whoever looks into it, and for whichever image, and what was found is kept."
+func TestRootfs(t *testing.T) {
+	f := newFixture(t, registrytest.Options{})
+	base := gzipped(t, archiveOf(t, regular("etc/os-release", "base"), regular("etc/gone", "x"), regular("usr/lib/a", strings.Repeat("0123456789", 30_000))))
+	digest := f.pushLayers("app", "1", base, gzipped(t, archiveOf(t, regular("etc/.wh.gone", ""), regular("etc/os-release", "above"))))
+	f.pushLayers("other", "1", base)
+
+	link, ok := f.mustLookup("app/tags/1/rootfs").Node.(Link)
+	if !ok {
+		t.Fatal("rootfs is no link")
+	}
+	if target, err := link.Target(t.Context()); err != nil || target != "../../digests/"+digest.String()+"/.rootfs" {
+		t.Errorf("rootfs leads to %s, %v", target, err)
+	}
+	root := f.mustLookup("app/digests/" + digest.String() + "/.rootfs")
+	if root.Lifetime != Forever {
+		t.Errorf("the directory is good for %v", root.Lifetime)
+	}
+	if _, err := root.Node.Attr(t.Context()); err != nil {
+		t.Error(err)
+	}
+	if blobs := f.blobsAsked(); len(blobs) > 0 {
+		t.Fatalf("to look it up took %v", blobs)
+	}
+
+	if got := contentOf(t, f.find("app/tags/1/rootfs/etc/os-release")); got != "above" {
+		t.Errorf("os-release is %q", got)
+	}
+	if got := contentOf(t, f.find("other/tags/1/rootfs/etc/os-release")); got != "base" {
+		t.Errorf("os-release of the other is %q", got)
+	}
+	for path, want := range map[string][]string{"": {"etc", "usr"}, "/etc": {"os-release"}, "/usr/lib": {"a"}} {
+		if got, err := names(f.find("app/tags/1/rootfs" + path).(Dir).List(t.Context())); err != nil || !slices.Equal(got, want) {
+			t.Errorf("%s has %v, %v", path, got, err)
+		}
+	}
+	if _, err := f.find("app/tags/1/rootfs/etc").(Dir).Lookup(t.Context(), "gone"); !errors.Is(err, ErrNever) || !errors.Is(err, iofs.ErrNotExist) {
+		t.Errorf("what was removed is %v", err)
+	}
+	if got := contentOf(t, f.find("app/tags/1/rootfs/usr/lib/a")); got != strings.Repeat("0123456789", 30_000) {
+		t.Errorf("a has %d bytes", len(got))
+	}
+	blobs := f.blobsAsked()
+	if len(blobs) != 2 {
+		t.Errorf("%d blobs were asked for, want the layers alone: %v", len(blobs), blobs)
+	}
+	for blob, times := range blobs {
+		if times != 1 {
+			t.Errorf("%s was asked for %d times", blob, times)
+		}
+	}
+
+	f.server.Forget()
+	again := f.newTree("linux/amd64")
+	place, err := again.Find(t.Context(), f.path("app/tags/1/rootfs/usr/lib/a"))
+	if err != nil || contentOf(t, place.Node) != strings.Repeat("0123456789", 30_000) {
+		t.Errorf("another process: %v", err)
+	}
+	if blobs := f.blobsAsked(); len(blobs) > 0 {
+		t.Errorf("another process asks for %v", blobs)
+	}
+}
+
+// "A layer whose blob is in the cache is read from there."
+func TestRootfsOfCachedBlob(t *testing.T) {
+	f := newFixture(t, registrytest.Options{})
+	layer := gzipped(t, archiveOf(t, regular("a", "content")))
+	f.pushLayers("app", "1", layer)
+	f.read("app/tags/1/" + "layers/" + f.layerNames("app/tags/1")[0])
+	f.server.Forget()
+	if got := contentOf(t, f.find("app/tags/1/rootfs/a")); got != "content" {
+		t.Errorf("a is %q", got)
+	}
+	if blobs := f.blobsAsked(); len(blobs) > 0 {
+		t.Errorf("it asks for %v", blobs)
+	}
+}
+
+// layerNames are the names of an image's layers.
+func (f *fixture) layerNames(image string) []string {
+	f.t.Helper()
+	all, err := f.list(image + "/layers")
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	return slices.DeleteFunc(all, func(name string) bool { return strings.HasSuffix(name, recordSuffix) })
+}
+
+// "The whole of a layer that was looked into is in the cache."
+func TestRootfsKeepsBlob(t *testing.T) {
+	f := newFixture(t, registrytest.Options{})
+	f.pushLayers("app", "1", gzipped(t, archiveOf(t, regular("a", strings.Repeat("content", 10_000)))))
+	f.find("app/tags/1/rootfs/a")
+	f.server.Forget()
+	open := f.open("app/tags/1/layers/" + f.layerNames("app/tags/1")[0])
+	if !open.Verified() {
+		t.Error("the blob is not whole")
+	}
+	readAll(t, open)
+	if blobs := f.blobsAsked(); len(blobs) > 0 {
+		t.Errorf("it is asked for again: %v", blobs)
+	}
+}
+
+// "Where nothing of a layer can be kept, its bytes are made again, a part of it at a time."
+func TestRootfsWithoutDisk(t *testing.T) {
+	f := newFixture(t, registrytest.Options{})
+	layers := filepath.Join(f.dir, "layers")
+	if err := errors.Join(os.RemoveAll(layers), os.WriteFile(layers, nil, 0o600)); err != nil { // a file in its place
+		t.Fatal(err)
+	}
+	content := strings.Repeat("0123456789", 30_000)
+	f.pushLayers("app", "1", gzipped(t, archiveOf(t, regular("a", content), regular("b", "2"))))
+	for range 2 {
+		if got := contentOf(t, f.find("app/tags/1/rootfs/a")); got != content {
+			t.Errorf("a has %d bytes", len(got))
+		}
+	}
+	for blob, times := range f.blobsAsked() {
+		if times != 1 {
+			t.Errorf("%s was asked for %d times", blob, times)
+		}
+	}
+}
+
+// "What has a layer that is no archive of files, or that is found elsewhere than in a registry, has no `rootfs`, and neither have artifacts."
+func TestRootfsAbsent(t *testing.T) {
+	f := newFixture(t, registrytest.Options{})
+	f.pushLayers("app", "wasm", static.NewLayer([]byte("x"), "application/vnd.wasm.content.layer.v1+wasm"))
+	f.pushLayers("app", "foreign", static.NewLayer([]byte("x"), types.DockerForeignLayer))
+	for _, tag := range []string{"wasm", "foreign"} {
+		if _, err := f.lookup("app/tags/" + tag + "/rootfs"); !errors.Is(err, errNoFiles) {
+			t.Errorf("%s: %v", tag, err)
+		}
+		if all, err := f.list("app/tags/" + tag); err != nil || slices.Contains(all, rootfsName) {
+			t.Errorf("%s has %v, %v", tag, all, err)
+		}
+	}
+	if !f.reported(errNoFiles) {
+		t.Error("nobody was told why")
+	}
+}
+
+// "A layer that is malformed, or has other bytes than the image says, is EIO, for all that it decides, and that alone."
+func TestRootfsFails(t *testing.T) {
+	f := newFixture(t, registrytest.Options{})
+	bad := static.NewLayer([]byte("this is no archive"), types.OCILayer)
+	f.pushLayers("app", "1", bad, gzipped(t, archiveOf(t, regular("a", "1"))))
+	if got := contentOf(t, f.find("app/tags/1/rootfs/a")); got != "1" {
+		t.Errorf("a is %q", got)
+	}
+	root := f.find("app/tags/1/rootfs").(Dir)
+	if _, err := root.Lookup(t.Context(), "b"); !errors.Is(err, rootfs.ErrFormat) || errors.Is(err, iofs.ErrNotExist) {
+		t.Errorf("what the layer decides is %v", err)
+	}
+	asked := f.blobsAsked()
+	if _, err := names(root.List(t.Context())); !errors.Is(err, rootfs.ErrFormat) {
+		t.Errorf("a listing that has it is %v", err)
+	}
+	if again := f.blobsAsked(); !maps.Equal(asked, again) {
+		t.Errorf("it is asked for again at once: %v", again)
+	}
+}
+
+// TestRootfsWrongPlain: the config says what the plain layers are.
+func TestRootfsWrongPlain(t *testing.T) {
+	f := newFixture(t, registrytest.Options{})
+	layer := gzipped(t, archiveOf(t, regular("a", "1")))
+	f.pushLayers("app", "1", gzipLayer{layer, v1.Hash{Algorithm: "sha256", Hex: strings.Repeat("1", 64)}})
+	f.read("app/tags/1/config.json")
+	_, err := f.tree.Find(t.Context(), f.path("app/tags/1/rootfs/a"))
+	if !errors.Is(err, rootfs.ErrMismatch) {
+		t.Errorf("a layer with other bytes: %v", err)
+	}
+}
+
+// "Killing who waits for a layer ends the wait, and not what is waited for."
+func TestRootfsOutlivesReader(t *testing.T) {
+	f := newFixture(t, registrytest.Options{})
+	f.pushLayers("app", "1", gzipped(t, archiveOf(t, regular("a", "1"))))
+	root := f.find("app/tags/1/rootfs").(Dir)
+	asked, release := make(chan struct{}, 1), make(chan struct{})
+	hold := f.server.Hold(release)
+	f.server.Break(registrytest.Only(registrytest.Blob, func(w http.ResponseWriter, r *http.Request, req registrytest.Request, next http.HandlerFunc) {
+		select {
+		case asked <- struct{}{}:
+		default:
+		}
+		hold(w, r, req, next)
+	}))
+	ctx, cancel := context.WithCancel(t.Context())
+	go func() { <-asked; cancel() }()
+	if _, err := root.Lookup(ctx, "a"); !errors.Is(err, context.Canceled) {
+		t.Errorf("the wait ended with %v", err)
+	}
+	close(release)
+	if _, err := root.Lookup(t.Context(), "a"); err != nil {
+		t.Error(err)
+	}
+	for blob, times := range f.blobsAsked() {
+		if times != 1 {
+			t.Errorf("%s was asked for %d times", blob, times)
+		}
+	}
+}
+
+// "A link within an image leads to where it would with the image's root directory as `/`, for the commands that need no mount."
+func TestRootfsFind(t *testing.T) {
+	link := func(name, to string) member {
+		return member{tar.Header{Typeflag: tar.TypeSymlink, Name: name, Linkname: to}, ""}
+	}
+	f := newFixture(t, registrytest.Options{})
+	digest := f.pushLayers("app", "1", gzipped(t, archiveOf(t,
+		regular("usr/lib/os-release", "x"), link("etc/os-release", "../usr/lib/os-release"), link("absolute", "/usr/lib/os-release"),
+		link("out", "../../../../../usr/lib/os-release"), link("lib", "usr/lib"), link("up", "/.."))))
+	for _, name := range []string{"etc/os-release", "absolute", "out", "lib/os-release", "lib/../lib/os-release", "up/usr/lib/os-release"} {
+		if got := contentOf(t, f.find("app/tags/1/rootfs/"+name)); got != "x" {
+			t.Errorf("%s is %q", name, got)
+		}
+	}
+	// What the path itself says leads out, as it does on a mount.
+	if got := contentOf(t, f.find("app/tags/1/rootfs/../digest")); got != digest.String()+"\n" {
+		t.Errorf("beside the root is %q", got)
+	}
+	for _, name := range []string{"out", "absolute"} {
+		place, err := f.tree.FindLink(t.Context(), f.path("app/tags/1/rootfs/"+name))
+		if l, ok := place.Node.(Link); err != nil || !ok {
+			t.Errorf("%s is %T, %v", name, place.Node, err)
+		} else if target, _ := l.Target(t.Context()); !strings.HasSuffix(target, "/usr/lib/os-release") {
+			t.Errorf("%s leads to %s", name, target)
+		}
+	}
+}
+
+// "Types, permission bits, owners, times, devices and the number of links are those of the image; names of one file have one inode number."
+func TestRootfsAttributes(t *testing.T) {
+	f := newFixture(t, registrytest.Options{})
+	when := time.Date(2020, 2, 3, 4, 5, 6, 0, time.UTC)
+	f.pushLayers("app", "1", gzipped(t, archiveOf(t,
+		member{tar.Header{Typeflag: tar.TypeReg, Name: "su", Mode: 0o4755, Uid: 1, Gid: 2, ModTime: when}, "12345"},
+		member{tar.Header{Typeflag: tar.TypeLink, Name: "also", Linkname: "su", Mode: 0o4755, Uid: 1, Gid: 2, ModTime: when}, ""},
+		member{tar.Header{Typeflag: tar.TypeChar, Name: "null", Mode: 0o666, Devmajor: 1, Devminor: 3}, ""},
+		member{tar.Header{Typeflag: tar.TypeBlock, Name: "sda", Mode: 0o660, Devmajor: 8}, ""},
+		member{tar.Header{Typeflag: tar.TypeFifo, Name: "pipe", Mode: 0o600}, ""},
+		member{tar.Header{Typeflag: tar.TypeDir, Name: "tmp", Mode: 0o1777}, ""},
+		member{tar.Header{Typeflag: tar.TypeSymlink, Name: "link", Linkname: "su", Mode: 0o777}, ""})))
+	attr := func(name string) Attr {
+		t.Helper()
+		place, err := f.tree.FindLink(t.Context(), f.path("app/tags/1/rootfs/"+name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		a, err := place.Node.Attr(t.Context())
+		if err != nil || a.Recorded == nil || a.Lifetime != Forever {
+			t.Fatalf("%s: %+v, %v", name, a, err)
+		}
+		return a
+	}
+	su := attr("su")
+	if su.Mode != iofs.ModeSetuid|0o755 || su.Size != 5 || !su.ModTime.Equal(when) || *su.Recorded != (Recorded{UID: 1, GID: 2, Links: 2}) {
+		t.Errorf("su is %+v, %+v", su, su.Recorded)
+	}
+	if also := attr("also"); also.Ino != su.Ino || also.Recorded.Links != 2 {
+		t.Errorf("its other name is %+v", also)
+	}
+	for name, want := range map[string]iofs.FileMode{
+		"null": iofs.ModeDevice | iofs.ModeCharDevice | 0o666, "sda": iofs.ModeDevice | 0o660, "pipe": iofs.ModeNamedPipe | 0o600,
+		"tmp": iofs.ModeDir | iofs.ModeSticky | 0o777, "link": iofs.ModeSymlink | 0o777,
+	} {
+		if a := attr(name); a.Mode != want || a.Ino == su.Ino {
+			t.Errorf("%s has the mode %v", name, a.Mode)
+		}
+	}
+	if a := attr("null"); a.Recorded.Devmajor != 1 || a.Recorded.Devminor != 3 {
+		t.Errorf("null is %+v", a.Recorded)
+	}
+	inodes := map[string]uint64{}
+	for e, err := range f.find("app/tags/1/rootfs").(Dir).List(t.Context()) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		inodes[e.Name] = e.Ino
+		if want := attr(e.Name); e.Ino != want.Ino || e.Mode != want.Mode.Type() {
+			t.Errorf("%s is listed as %v, %d", e.Name, e.Mode, e.Ino)
+		}
+	}
+	if len(inodes) != 7 {
+		t.Errorf("%d names are listed", len(inodes))
+	}
+}

@@ -1,0 +1,77 @@
+package tree
+
+import (
+	"context"
+	"fmt"
+	"io"
+
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+
+	"github.com/ocidistfs/ocidistfs/cache"
+	"github.com/ocidistfs/ocidistfs/fs/readat"
+	"github.com/ocidistfs/ocidistfs/fs/rootfs"
+)
+
+// A rootfsFile is a regular file that is in an image.
+type rootfsFile struct{ innerNode }
+
+var _ File = rootfsFile{}
+
+// Open asks for nothing: what is missing of the plain layer is made when it is read.
+func (f rootfsFile) Open(context.Context) (OpenFile, error) {
+	n, entry, ok := f.image.files.Contents(f.node)
+	if !ok {
+		return nil, fmt.Errorf("%s@%s: a file without contents", f.image.repo.name(), f.image.digest)
+	}
+	if entry.Stored() == 0 {
+		return openInner{entry.Contents(nil), nil}, nil
+	}
+	x := f.image.opened[n].Load()
+	d := f.image.layers[n]
+	plain := x.kept.Plain(layerSpans{f.image.repo, d, x.index, x.index.Plain(nil)})
+	return openInner{entry.Contents(plain), plain}, nil
+}
+
+// An openInner is an open file that is in an image. It is safe for concurrent use.
+type openInner struct {
+	readat.Reader
+	plain *cache.Plain // nil where nothing is read
+}
+
+// Verified says that what is read was checked: nothing of a layer is known before all of it
+// was, or its table of contents, which has a digest of each span.
+func (o openInner) Verified() bool { return true }
+
+func (o openInner) Close() error {
+	if o.plain == nil {
+		return nil
+	}
+	return o.plain.Close()
+}
+
+// layerSpans makes plain bytes of a layer out of its blob, which is opened for each span:
+// most who read a file find its bytes on disk.
+type layerSpans struct {
+	repo  *repository
+	layer v1.Descriptor
+	index *rootfs.Index
+	plain *rootfs.PlainReader // for what the index alone says
+}
+
+var _ cache.Spans = layerSpans{}
+
+func (s layerSpans) Size() int64 { return s.plain.Size() }
+
+func (s layerSpans) Span(off int64) (begin, end int64) { return s.plain.Span(off) }
+
+func (s layerSpans) CopySpan(ctx context.Context, w io.Writer, off int64) error {
+	blob, err := s.repo.openBlob(ctx, s.layer)
+	if err != nil {
+		return err
+	}
+	err = s.index.Plain(blob).CopySpan(ctx, w, off)
+	if failed := blob.Close(); err == nil {
+		err = failed
+	}
+	return err
+}

@@ -1,0 +1,177 @@
+package tree
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"sync/atomic"
+	"time"
+	"weak"
+
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+
+	"github.com/ocidistfs/ocidistfs/cache"
+	"github.com/ocidistfs/ocidistfs/fs/rootfs"
+	"github.com/ocidistfs/ocidistfs/registry"
+)
+
+// errNoFiles is why an image has no rootfs: one of its layers is no archive, is encrypted, or
+// is found elsewhere than in registries.
+const errNoFiles absence = "its files are not all in layers that a registry has"
+
+// hasRootfs is nil for the manifest of an image whose files can be shown, or why they
+// cannot. It asks nobody: a layer is what its media type says that it is.
+func (r *repository) hasRootfs(m cache.Manifest) error {
+	if err := imageOnly(m); err != nil {
+		return fmt.Errorf("%s@%s: %w", r.name(), m.Digest, err)
+	}
+	c, err := r.contents(m)
+	if err != nil {
+		return err
+	}
+	for _, d := range c.layers {
+		if !isArchive(d) {
+			return fmt.Errorf("%s@%s: %w: layer %s is %.80q", r.name(), m.Digest, errNoFiles, d.Digest, d.MediaType)
+		}
+	}
+	return nil
+}
+
+// isArchive says whether a layer is an archive of files that a registry has. How that is
+// compressed its first bytes say.
+func isArchive(d v1.Descriptor) bool {
+	t := string(d.MediaType)
+	if len(d.URLs) > 0 || strings.Contains(t, "nondistributable") || strings.Contains(t, "foreign") {
+		return false
+	}
+	switch extension(d.MediaType) {
+	case ".tar", ".tar.gz", ".tar.zst":
+		return true
+	}
+	return false
+}
+
+// A rootfsImage is what is in an image: its layers laid over each other. The nodes of it
+// hold on to it, and nobody else does; a second one of the same image is as good. It is
+// safe for concurrent use.
+type rootfsImage struct {
+	repo   *repository
+	digest registry.Digest // of the manifest
+	config v1.Descriptor
+	layers []v1.Descriptor // the lowest first
+	seen   time.Time       // when the image was first seen
+	ino    uint64          // what the inode numbers of it follow from
+	files  *rootfs.Stack
+	opened []atomic.Pointer[layerIndex] // of the layers that were needed
+	diffID atomic.Pointer[[]v1.Hash]    // of the plain layers, where they are known; empty otherwise
+}
+
+// rootfsKey names what is in an image.
+type rootfsKey struct {
+	repository string
+	digest     registry.Digest
+}
+
+// rootfsOf returns the root directory of what is in an image. It reads nothing. The error
+// is that of [repository.hasRootfs].
+func (r *repository) rootfsOf(m cache.Manifest) (Node, error) {
+	if err := r.hasRootfs(m); err != nil {
+		return nil, err
+	}
+	c, err := r.contents(m)
+	if err != nil {
+		return nil, err
+	}
+	t := r.tree
+	key := rootfsKey{r.name(), m.Digest}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	image := t.rootfses[key].Value()
+	if image == nil {
+		image = &rootfsImage{
+			repo: r, digest: m.Digest, config: c.config, layers: c.layers, seen: m.FirstSeen,
+			ino:    ino("rootfs", r.name(), m.Digest.String()),
+			opened: make([]atomic.Pointer[layerIndex], len(c.layers)),
+		}
+		said := &entryReports{report: image.report}
+		image.files = rootfs.NewStack(len(c.layers), image.open, func(layer int, e *rootfs.EntryError) {
+			said.add(fmt.Errorf("layer %s: %w", c.layers[layer].Digest, e))
+		})
+		sweepWeak(t.rootfses)
+		t.rootfses[key] = weak.Make(image)
+	}
+	return image.node(image.files.Root()), nil
+}
+
+// sweepWeak forgets what nobody holds any more, now and then.
+func sweepWeak[K comparable, V any](m map[K]weak.Pointer[V]) {
+	if n := len(m); n < 64 || n&(n-1) != 0 { // at each power of two
+		return
+	}
+	for key, one := range m {
+		if one.Value() == nil {
+			delete(m, key)
+		}
+	}
+}
+
+// path is where the root directory is, from the root of the tree.
+func (i *rootfsImage) path() string {
+	host, rest, _ := strings.Cut(i.repo.name(), "/")
+	parts := []string{host}
+	for c := range strings.SplitSeq(rest, "/") {
+		parts = append(parts, spelling(c))
+	}
+	return strings.Join(append(parts, digestsName, i.digest.String(), hiddenRootfs), "/")
+}
+
+// report reports what is wrong with the image and fails no call.
+func (i *rootfsImage) report(err error) { i.repo.tree.opts.Report(i.path(), err) }
+
+// open returns the tree of a layer. The first time it begins with all layers that nothing is
+// known of, and waits for the one. It is what the Stack asks.
+func (i *rootfsImage) open(ctx context.Context, layer int) (*rootfs.LayerTree, error) {
+	if x := i.opened[layer].Load(); x != nil {
+		return x.tree, nil
+	}
+	p := i.repo.tree.passes
+	if i.repo.tree.pacer.shuts(ctx) {
+		return nil, fmt.Errorf("look into %s@%s: %w", i.repo.name(), i.digest, ErrCrawler)
+	}
+	for n := len(i.layers) - 1; n >= 0; n-- { // the upper ones decide more
+		if i.opened[n].Load() == nil {
+			p.begin(i.repo, i.layers[n])
+		}
+	}
+	x, err := p.layer(ctx, i.repo, i.layers[layer])
+	if err != nil {
+		return nil, err
+	}
+	if err := i.checkPlain(ctx, layer, x.index); err != nil {
+		return nil, err
+	}
+	i.opened[layer].Store(x)
+	return x.tree, nil
+}
+
+// checkPlain compares the digest of a plain layer with what the config says, where that is at
+// hand: it is not asked for. Of a layer that has a table of contents nobody knows the former.
+func (i *rootfsImage) checkPlain(ctx context.Context, layer int, x *rootfs.Index) error {
+	if x.DiffID == (v1.Hash{}) {
+		return nil
+	}
+	known := i.diffID.Load()
+	if known == nil {
+		if i.repo.local.Kept(i.config.Digest) < i.config.Size {
+			return nil
+		}
+		ids := i.repo.diffIDs(ctx, &contents{config: i.config, layers: i.layers})
+		known = &ids
+		i.diffID.Store(known)
+	}
+	if layer < len(*known) && (*known)[layer] != x.DiffID {
+		return fmt.Errorf("%s@%s: layer %s: %w: its plain bytes are %s, and the config says %s",
+			i.repo.name(), i.digest, i.layers[layer].Digest, rootfs.ErrMismatch, x.DiffID, (*known)[layer])
+	}
+	return nil
+}
