@@ -100,7 +100,6 @@ func Mount(mountpoint string, tree tree.Dir, opts Options) (*Server, error) {
 		MaxInflightRequestBytes: maxInflight,
 		DisableReadDirPlus:      true, // it looks every entry up
 		DisableSplice:           true, // with reads of 1 MiB the pipe is too short
-		IgnoreSecurityLabels:    true,
 		PanicHandler: func(p any) fuse.Status {
 			opts.Logger.Error("panic", "value", fmt.Sprint(p))
 			m.errors.Add("", fmt.Errorf("panic: %v", p))

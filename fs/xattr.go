@@ -15,6 +15,9 @@ import (
 const lastErrorName = tree.AttributePrefix + "last_error"
 
 func (n *node) Getxattr(ctx context.Context, name string, p []byte) (uint32, syscall.Errno) {
+	if inner, ok := n.tree.(tree.Attributed); ok && name != lastErrorName {
+		return n.innerAttribute(ctx, inner, name, p)
+	}
 	if !strings.HasPrefix(name, tree.AttributePrefix) {
 		return 0, syscall.ENODATA
 	}
@@ -38,7 +41,15 @@ func (n *node) Getxattr(ctx context.Context, name string, p []byte) (uint32, sys
 
 func (n *node) Listxattr(ctx context.Context, p []byte) (uint32, syscall.Errno) {
 	var names strings.Builder
-	if described, ok := n.tree.(tree.Described); ok && !described.Known() {
+	if inner, ok := n.tree.(tree.Attributed); ok {
+		all, errno := n.innerNames(ctx, inner)
+		if errno != 0 {
+			return 0, errno
+		}
+		for _, name := range all {
+			names.WriteString(name + "\x00")
+		}
+	} else if described, ok := n.tree.(tree.Described); ok && !described.Known() {
 		// Programs that list the attributes of all they see, as ls does, must not ask
 		// for what it stands for.
 		for _, name := range tree.CertainAttributes {

@@ -154,8 +154,8 @@ func giveAttributes(ctx context.Context, f *os.File, source tree.Node) error {
 		return err
 	}
 	for _, a := range all {
-		// What a file system does not keep, cp -a does without too.
-		if err := setAttribute(f, a.Name, a.Value); err != nil && !errors.Is(err, errors.ErrUnsupported) {
+		// What a file system does not keep, or only root may give, cp -a does without too.
+		if err := setAttribute(f, a.Name, a.Value); err != nil && !errors.Is(err, errors.ErrUnsupported) && !errors.Is(err, iofs.ErrPermission) {
 			return fmt.Errorf("attribute %s: %w", a.Name, err)
 		}
 	}

@@ -2,23 +2,21 @@ package tree
 
 import (
 	"archive/tar"
-	"bytes"
-	"compress/gzip"
 	"context"
 	"errors"
-	"io"
 	iofs "io/fs"
 	"maps"
+	"math/rand/v2"
 	"net/http"
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
-	"github.com/google/go-containerregistry/pkg/v1/empty"
 	"github.com/google/go-containerregistry/pkg/v1/mutate"
 	"github.com/google/go-containerregistry/pkg/v1/static"
 	"github.com/google/go-containerregistry/pkg/v1/types"
@@ -27,69 +25,16 @@ import (
 	"github.com/ocidistfs/ocidistfs/registry/registrytest"
 )
 
-// A member is an entry of a layer.
-type member struct {
-	tar.Header
-	content string
-}
-
-// regular is a member that is a file.
-func regular(name, content string) member {
-	return member{tar.Header{Typeflag: tar.TypeReg, Name: name, Mode: 0o644}, content}
-}
-
-// archiveOf is an archive of members.
-func archiveOf(t testing.TB, members ...member) []byte {
-	t.Helper()
-	var b bytes.Buffer
-	w := tar.NewWriter(&b)
-	for _, m := range members {
-		m.Size = int64(len(m.content))
-		if err := w.WriteHeader(&m.Header); err != nil {
-			t.Fatal(err)
-		}
-		if _, err := io.WriteString(w, m.content); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if err := w.Close(); err != nil {
-		t.Fatal(err)
-	}
-	return b.Bytes()
-}
-
-// A gzipLayer is a layer that is compressed: its diffID is that of the plain bytes.
-type gzipLayer struct {
-	v1.Layer
-	diffID v1.Hash
-}
-
-func (l gzipLayer) DiffID() (v1.Hash, error) { return l.diffID, nil }
-
-// gzipped is a layer of plain bytes, compressed by gzip.
-func gzipped(t testing.TB, plain []byte) v1.Layer {
-	t.Helper()
-	var b bytes.Buffer
-	w := gzip.NewWriter(&b)
-	_, err := w.Write(plain)
-	if err = errors.Join(err, w.Close()); err != nil {
-		t.Fatal(err)
-	}
-	diffID, _, err := v1.SHA256(bytes.NewReader(plain))
-	if err != nil {
-		t.Fatal(err)
-	}
-	return gzipLayer{static.NewLayer(b.Bytes(), types.OCILayer), diffID}
-}
-
 // pushLayers pushes an image of layers, the lowest first.
 func (f *fixture) pushLayers(repo, tag string, layers ...v1.Layer) v1.Hash {
 	f.t.Helper()
-	image, err := mutate.AppendLayers(mutate.ConfigMediaType(mutate.MediaType(empty.Image, types.OCIManifestSchema1), types.OCIConfigJSON), layers...)
-	if err != nil {
-		f.t.Fatal(err)
-	}
-	return f.server.Push(f.t, repo, tag, image)
+	return f.server.Push(f.t, repo, tag, registrytest.ImageOf(f.t, layers...))
+}
+
+// filesLayer is a layer of members.
+func filesLayer(t testing.TB, members ...registrytest.Member) registrytest.Layer {
+	t.Helper()
+	return registrytest.Gzipped(t, registrytest.Archive(t, members...))
 }
 
 // find is what is at a path, over links.
@@ -136,8 +81,8 @@ func (f *fixture) blobsAsked() map[string]int {
 // "A layer is read once, whoever looks into it, and for whichever image, and what was found is kept."
 func TestRootfs(t *testing.T) {
 	f := newFixture(t, registrytest.Options{})
-	base := gzipped(t, archiveOf(t, regular("etc/os-release", "base"), regular("etc/gone", "x"), regular("usr/lib/a", strings.Repeat("0123456789", 30_000))))
-	digest := f.pushLayers("app", "1", base, gzipped(t, archiveOf(t, regular("etc/.wh.gone", ""), regular("etc/os-release", "above"))))
+	base := filesLayer(t, registrytest.Regular("etc/os-release", "base"), registrytest.Regular("etc/gone", "x"), registrytest.Regular("usr/lib/a", strings.Repeat("0123456789", 30_000)))
+	digest := f.pushLayers("app", "1", base, filesLayer(t, registrytest.Regular("etc/.wh.gone", ""), registrytest.Regular("etc/os-release", "above")))
 	f.pushLayers("other", "1", base)
 
 	link, ok := f.mustLookup("app/tags/1/rootfs").Node.(Link)
@@ -199,7 +144,7 @@ func TestRootfs(t *testing.T) {
 // "A layer whose blob is in the cache is read from there."
 func TestRootfsOfCachedBlob(t *testing.T) {
 	f := newFixture(t, registrytest.Options{})
-	layer := gzipped(t, archiveOf(t, regular("a", "content")))
+	layer := filesLayer(t, registrytest.Regular("a", "content"))
 	f.pushLayers("app", "1", layer)
 	f.read("app/tags/1/" + "layers/" + f.layerNames("app/tags/1")[0])
 	f.server.Forget()
@@ -224,7 +169,7 @@ func (f *fixture) layerNames(image string) []string {
 // "The whole of a layer that was looked into is in the cache."
 func TestRootfsKeepsBlob(t *testing.T) {
 	f := newFixture(t, registrytest.Options{})
-	f.pushLayers("app", "1", gzipped(t, archiveOf(t, regular("a", strings.Repeat("content", 10_000)))))
+	f.pushLayers("app", "1", filesLayer(t, registrytest.Regular("a", strings.Repeat("content", 10_000))))
 	f.find("app/tags/1/rootfs/a")
 	f.server.Forget()
 	open := f.open("app/tags/1/layers/" + f.layerNames("app/tags/1")[0])
@@ -245,7 +190,7 @@ func TestRootfsWithoutDisk(t *testing.T) {
 		t.Fatal(err)
 	}
 	content := strings.Repeat("0123456789", 30_000)
-	f.pushLayers("app", "1", gzipped(t, archiveOf(t, regular("a", content), regular("b", "2"))))
+	f.pushLayers("app", "1", filesLayer(t, registrytest.Regular("a", content), registrytest.Regular("b", "2")))
 	for range 2 {
 		if got := contentOf(t, f.find("app/tags/1/rootfs/a")); got != content {
 			t.Errorf("a has %d bytes", len(got))
@@ -280,7 +225,7 @@ func TestRootfsAbsent(t *testing.T) {
 func TestRootfsFails(t *testing.T) {
 	f := newFixture(t, registrytest.Options{})
 	bad := static.NewLayer([]byte("this is no archive"), types.OCILayer)
-	f.pushLayers("app", "1", bad, gzipped(t, archiveOf(t, regular("a", "1"))))
+	f.pushLayers("app", "1", bad, filesLayer(t, registrytest.Regular("a", "1")))
 	if got := contentOf(t, f.find("app/tags/1/rootfs/a")); got != "1" {
 		t.Errorf("a is %q", got)
 	}
@@ -300,8 +245,8 @@ func TestRootfsFails(t *testing.T) {
 // TestRootfsWrongPlain: the config says what the plain layers are.
 func TestRootfsWrongPlain(t *testing.T) {
 	f := newFixture(t, registrytest.Options{})
-	layer := gzipped(t, archiveOf(t, regular("a", "1")))
-	f.pushLayers("app", "1", gzipLayer{layer, v1.Hash{Algorithm: "sha256", Hex: strings.Repeat("1", 64)}})
+	layer := filesLayer(t, registrytest.Regular("a", "1"))
+	f.pushLayers("app", "1", registrytest.Layer{Layer: layer, Plain: v1.Hash{Algorithm: "sha256", Hex: strings.Repeat("1", 64)}})
 	f.read("app/tags/1/config.json")
 	_, err := f.tree.Find(t.Context(), f.path("app/tags/1/rootfs/a"))
 	if !errors.Is(err, rootfs.ErrMismatch) {
@@ -312,7 +257,7 @@ func TestRootfsWrongPlain(t *testing.T) {
 // "Killing who waits for a layer ends the wait, and not what is waited for."
 func TestRootfsOutlivesReader(t *testing.T) {
 	f := newFixture(t, registrytest.Options{})
-	f.pushLayers("app", "1", gzipped(t, archiveOf(t, regular("a", "1"))))
+	f.pushLayers("app", "1", filesLayer(t, registrytest.Regular("a", "1")))
 	root := f.find("app/tags/1/rootfs").(Dir)
 	asked, release := make(chan struct{}, 1), make(chan struct{})
 	hold := f.server.Hold(release)
@@ -341,13 +286,13 @@ func TestRootfsOutlivesReader(t *testing.T) {
 
 // "A link within an image leads to where it would with the image's root directory as `/`, for the commands that need no mount."
 func TestRootfsFind(t *testing.T) {
-	link := func(name, to string) member {
-		return member{tar.Header{Typeflag: tar.TypeSymlink, Name: name, Linkname: to}, ""}
+	link := func(name, to string) registrytest.Member {
+		return registrytest.Member{Header: tar.Header{Typeflag: tar.TypeSymlink, Name: name, Linkname: to}}
 	}
 	f := newFixture(t, registrytest.Options{})
-	digest := f.pushLayers("app", "1", gzipped(t, archiveOf(t,
-		regular("usr/lib/os-release", "x"), link("etc/os-release", "../usr/lib/os-release"), link("absolute", "/usr/lib/os-release"),
-		link("out", "../../../../../usr/lib/os-release"), link("lib", "usr/lib"), link("up", "/.."))))
+	digest := f.pushLayers("app", "1", filesLayer(t,
+		registrytest.Regular("usr/lib/os-release", "x"), link("etc/os-release", "../usr/lib/os-release"), link("absolute", "/usr/lib/os-release"),
+		link("out", "../../../../../usr/lib/os-release"), link("lib", "usr/lib"), link("up", "/..")))
 	for _, name := range []string{"etc/os-release", "absolute", "out", "lib/os-release", "lib/../lib/os-release", "up/usr/lib/os-release"} {
 		if got := contentOf(t, f.find("app/tags/1/rootfs/"+name)); got != "x" {
 			t.Errorf("%s is %q", name, got)
@@ -371,14 +316,14 @@ func TestRootfsFind(t *testing.T) {
 func TestRootfsAttributes(t *testing.T) {
 	f := newFixture(t, registrytest.Options{})
 	when := time.Date(2020, 2, 3, 4, 5, 6, 0, time.UTC)
-	f.pushLayers("app", "1", gzipped(t, archiveOf(t,
-		member{tar.Header{Typeflag: tar.TypeReg, Name: "su", Mode: 0o4755, Uid: 1, Gid: 2, ModTime: when}, "12345"},
-		member{tar.Header{Typeflag: tar.TypeLink, Name: "also", Linkname: "su", Mode: 0o4755, Uid: 1, Gid: 2, ModTime: when}, ""},
-		member{tar.Header{Typeflag: tar.TypeChar, Name: "null", Mode: 0o666, Devmajor: 1, Devminor: 3}, ""},
-		member{tar.Header{Typeflag: tar.TypeBlock, Name: "sda", Mode: 0o660, Devmajor: 8}, ""},
-		member{tar.Header{Typeflag: tar.TypeFifo, Name: "pipe", Mode: 0o600}, ""},
-		member{tar.Header{Typeflag: tar.TypeDir, Name: "tmp", Mode: 0o1777}, ""},
-		member{tar.Header{Typeflag: tar.TypeSymlink, Name: "link", Linkname: "su", Mode: 0o777}, ""})))
+	f.pushLayers("app", "1", filesLayer(t,
+		registrytest.Member{Header: tar.Header{Typeflag: tar.TypeReg, Name: "su", Mode: 0o4755, Uid: 1, Gid: 2, ModTime: when}, Content: "12345"},
+		registrytest.Member{Header: tar.Header{Typeflag: tar.TypeLink, Name: "also", Linkname: "su", Mode: 0o4755, Uid: 1, Gid: 2, ModTime: when}},
+		registrytest.Member{Header: tar.Header{Typeflag: tar.TypeChar, Name: "null", Mode: 0o666, Devmajor: 1, Devminor: 3}},
+		registrytest.Member{Header: tar.Header{Typeflag: tar.TypeBlock, Name: "sda", Mode: 0o660, Devmajor: 8}},
+		registrytest.Member{Header: tar.Header{Typeflag: tar.TypeFifo, Name: "pipe", Mode: 0o600}},
+		registrytest.Member{Header: tar.Header{Typeflag: tar.TypeDir, Name: "tmp", Mode: 0o1777}},
+		registrytest.Member{Header: tar.Header{Typeflag: tar.TypeSymlink, Name: "link", Linkname: "su", Mode: 0o777}}))
 	attr := func(name string) Attr {
 		t.Helper()
 		place, err := f.tree.FindLink(t.Context(), f.path("app/tags/1/rootfs/"+name))
@@ -421,5 +366,96 @@ func TestRootfsAttributes(t *testing.T) {
 	}
 	if len(inodes) != 7 {
 		t.Errorf("%d names are listed", len(inodes))
+	}
+}
+
+// "What the image has of extended attributes is there as it is; user.oci.layer and user.oci.history say which layer a file is from, and what made that."
+func TestRootfsExtendedAttributes(t *testing.T) {
+	f := newFixture(t, registrytest.Options{})
+	capability := "\x01\x00\x00\x02\x00\x04\x00\x00"
+	ping := registrytest.Regular("bin/ping", "1")
+	ping.PAXRecords = map[string]string{"SCHILY.xattr.security.capability": capability, "SCHILY.xattr.user.oci.layer": "what it had"}
+	link := registrytest.Member{Header: tar.Header{Typeflag: tar.TypeSymlink, Name: "link", Linkname: "bin/ping"}}
+	layers := []v1.Layer{filesLayer(t, ping), filesLayer(t, registrytest.Regular("bin/also", "2"), link)}
+	var addenda []mutate.Addendum
+	for n, layer := range layers {
+		addenda = append(addenda, mutate.Addendum{Layer: layer, History: v1.History{CreatedBy: "step " + strconv.Itoa(n)}},
+			mutate.Addendum{History: v1.History{CreatedBy: "nothing", EmptyLayer: true}})
+	}
+	f.server.Push(t, "app", "1", registrytest.ImageWith(t, addenda...))
+	inner := func(name string) Attributed {
+		t.Helper()
+		place, err := f.tree.FindLink(t.Context(), f.path("app/tags/1/rootfs/"+name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return place.Node.(Attributed)
+	}
+	of := func(n int) string {
+		d, err := layers[n].Digest()
+		if err != nil {
+			t.Fatal(err)
+		}
+		return d.String()
+	}
+	all, err := inner("bin/ping").Attributes(t.Context())
+	if want := map[string]string{"security.capability": capability, layerAttribute: of(0)}; err != nil || !maps.Equal(all, want) {
+		t.Errorf("ping has %q, %v", all, err)
+	}
+	before := f.blobsAsked()
+	for n, name := range []string{"bin/ping", "bin/also"} {
+		value, ok, err := inner(name).Attribute(t.Context(), historyAttribute)
+		if !ok || err != nil || !strings.Contains(value, `"step `+strconv.Itoa(n)+`"`) {
+			t.Errorf("%s was made by %q, %v", name, value, err)
+		}
+	}
+	if after := f.blobsAsked(); len(after) != len(before)+1 {
+		t.Errorf("to ask for the history took %v", after)
+	}
+	if all, err = inner("bin/also").Attributes(t.Context()); err != nil || all[layerAttribute] != of(1) || !strings.Contains(all[historyAttribute], "step 1") {
+		t.Errorf("also has %q, %v", all, err)
+	}
+	if value, ok, err := inner("bin/ping").Attribute(t.Context(), "user.none"); ok || err != nil {
+		t.Errorf("one that it does not have is %q, %v", value, err)
+	}
+	for _, name := range []string{"link", ""} {
+		if all, err := inner(name).Attributes(t.Context()); err != nil || len(all) > 0 {
+			t.Errorf("%q has %q, %v", name, all, err)
+		}
+	}
+}
+
+// "A layer that brings a table of contents, as eStargz and zstd:chunked do, is not read, but for what is read of its files."
+func TestRootfsOfStargz(t *testing.T) {
+	f := newFixture(t, registrytest.Options{})
+	random := rand.NewChaCha8([32]byte{1})
+	noise := make([]byte, 8<<20)
+	_, _ = random.Read(noise) // it has no error
+	layer, annotations := registrytest.Stargz(t, registrytest.Archive(t, registrytest.Regular("etc/os-release", "ID=lazy"), registrytest.Regular("large", string(noise))))
+	f.server.Push(t, "app", "1", registrytest.ImageWith(t, mutate.Addendum{Layer: layer, Annotations: annotations}))
+	for when, tree := range map[string]*Tree{"at first": f.tree, "another process": f.newTree("linux/amd64")} {
+		root, err := tree.Find(t.Context(), f.path("app/tags/1/rootfs"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got, err := names(root.Node.(Dir).List(t.Context())); err != nil || !slices.Equal(got, []string{"etc", "large"}) {
+			t.Errorf("%s: it has %v, %v", when, got, err)
+		}
+		place, err := tree.Find(t.Context(), f.path("app/tags/1/rootfs/etc/os-release"))
+		if err != nil || contentOf(t, place.Node) != "ID=lazy" {
+			t.Errorf("%s: %v", when, err)
+		}
+	}
+	if sent := f.server.Sent(); sent > 1<<20 {
+		t.Errorf("%d bytes came", sent)
+	}
+	if got := contentOf(t, f.find("app/tags/1/rootfs/large")); got != string(noise) {
+		t.Errorf("the large file has %d bytes", len(got))
+	}
+	// What says that it has one, and has not, is read.
+	plain := filesLayer(t, registrytest.Regular("a", "1"))
+	f.server.Push(t, "app", "2", registrytest.ImageWith(t, mutate.Addendum{Layer: plain, Annotations: annotations}))
+	if got := contentOf(t, f.find("app/tags/2/rootfs/a")); got != "1" {
+		t.Errorf("a is %q", got)
 	}
 }

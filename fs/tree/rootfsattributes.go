@@ -1,0 +1,114 @@
+package tree
+
+import (
+	"context"
+
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+)
+
+// The extended attributes of files and directories in an image that say where they are from.
+const (
+	// layerAttribute is the digest of the layer.
+	layerAttribute = AttributePrefix + "layer"
+	// historyAttribute is the line of the image's history that made the layer, a JSON
+	// object.
+	historyAttribute = AttributePrefix + "history"
+)
+
+// An Attributed is a Node with extended attributes of its own.
+type Attributed interface {
+	Node
+	// Attributes are all that are known without a request, by their names.
+	Attributes(ctx context.Context) (map[string]string, error)
+	// Attribute returns one, which may cost a request; ok says whether there is one.
+	Attribute(ctx context.Context, name string) (value string, ok bool, err error)
+}
+
+var (
+	_ Attributed = rootfsDir{}
+	_ Attributed = rootfsFile{}
+	_ Attributed = rootfsLink{}
+	_ Attributed = rootfsSpecial{}
+)
+
+// Attributes are those that the image gives the file, and where it is from. The kernel
+// hands out user attributes of files and directories alone (xattr(7)).
+func (n innerNode) Attributes(ctx context.Context) (map[string]string, error) {
+	a, err := n.image.files.Attr(ctx, n.node)
+	if err != nil {
+		return nil, err
+	}
+	all := make(map[string]string, len(a.Xattrs)+2)
+	for _, x := range a.Xattrs {
+		all[x.Name] = x.Value
+	}
+	if layer, ok := n.layer(); ok {
+		all[layerAttribute] = n.image.layers[layer].Digest.String()
+		delete(all, historyAttribute)
+		if config, err := n.image.configOf(ctx, false); err == nil && config.history(layer) != "" {
+			all[historyAttribute] = config.history(layer)
+		}
+	}
+	return all, nil
+}
+
+func (n innerNode) Attribute(ctx context.Context, name string) (string, bool, error) {
+	if layer, ok := n.layer(); ok && name == historyAttribute {
+		config, err := n.image.configOf(ctx, true)
+		return config.history(layer), config.history(layer) != "", err
+	}
+	all, err := n.Attributes(ctx)
+	value, ok := all[name]
+	return value, ok, err
+}
+
+// layer is the position of the layer that a file or directory is from. The root directory is
+// from none.
+func (n innerNode) layer() (int, bool) {
+	if t := n.mode(); t != 0 && !t.IsDir() {
+		return 0, false
+	}
+	layer, _ := n.image.files.Source(n.node)
+	return layer, layer >= 0
+}
+
+// A layerConfig is what the config of an image says of its layers.
+type layerConfig struct {
+	diffIDs []v1.Hash // none where it does not say so of each
+	lines   []string  // of the history, "" where there is none
+}
+
+func (c *layerConfig) history(layer int) string {
+	if c == nil || layer >= len(c.lines) || len(c.lines[layer]) > maxAttribute {
+		return ""
+	}
+	return c.lines[layer]
+}
+
+// configOf returns what the config says, or nil where it cannot be read. It is asked for only
+// where fetch says so: otherwise it is nil too where the config is not at hand.
+func (i *rootfsImage) configOf(ctx context.Context, fetch bool) (*layerConfig, error) {
+	if known := i.said.Load(); known != nil {
+		return known, nil
+	}
+	if i.config.Size > maxConfig || !fetch && i.repo.local.Kept(i.config.Digest) < i.config.Size {
+		return nil, nil
+	}
+	b, err := i.repo.readBlob(ctx, i.config)
+	if err != nil {
+		return nil, err
+	}
+	c := &layerConfig{}
+	for n := range i.layers {
+		diffID, line := layerOf(b, n)
+		if h, err := v1.NewHash(diffID); err == nil {
+			c.diffIDs = append(c.diffIDs, h)
+		}
+		c.lines = append(c.lines, string(line))
+	}
+	if len(c.diffIDs) != len(i.layers) {
+		c.diffIDs = nil
+	}
+	i.said.Store(c)
+	return c, nil
+}
