@@ -45,8 +45,13 @@ func (r *Repository) BlobRange(ctx context.Context, d Digest, off, n int64) (bod
 		if err != nil && isOwn(resp) {
 			err = l.asked(err) // a store of blobs was asked with nothing
 		}
-		if b, ok := body.(*boundedBody); ok {
-			b.ofAll = l.origin
+		switch b := body.(type) {
+		case *boundedBody:
+			b.ofAll, b.broke = l.origin, l.broke(ctx)
+		case wholeBody:
+			if b, ok := b.ReadCloser.(*boundedBody); ok {
+				b.broke = l.broke(ctx)
+			}
 		}
 		return err
 	})
@@ -183,7 +188,8 @@ func (wholeBody) Whole() bool { return true }
 type boundedBody struct {
 	io.ReadCloser
 	left  int64
-	ofAll bool // set once by BlobRange
+	ofAll bool              // set once by BlobRange, as what follows
+	broke func(error) error // is told that it ended early; nil is nobody
 }
 
 // Ranged says that the range came from the registry itself: a mirror may have ranges
@@ -200,7 +206,15 @@ func (b *boundedBody) Read(p []byte) (int, error) {
 	n, err := b.ReadCloser.Read(p)
 	b.left -= int64(n)
 	if err == io.EOF && b.left > 0 {
-		err = io.ErrUnexpectedEOF
+		return n, b.early()
 	}
 	return n, err
+}
+
+// early is the error of a body that ended before it should.
+func (b *boundedBody) early() error {
+	if b.broke == nil {
+		return io.ErrUnexpectedEOF
+	}
+	return b.broke(io.ErrUnexpectedEOF)
 }

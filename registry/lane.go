@@ -198,11 +198,21 @@ func (l *lane) watched(ctx context.Context, body io.ReadCloser) io.ReadCloser {
 	if l.origin {
 		return body
 	}
-	return mirrorBody{body, func(err error) error {
+	return mirrorBody{body, l.broke(ctx)}
+}
+
+// broke returns what is told of a body that broke, or ended before it should: a
+// connection that is closed is the end of a body that did not say how long it is. It
+// returns the error for its reader. Of the registry itself there is nothing to be told.
+func (l *lane) broke(ctx context.Context) func(error) error {
+	if l.origin {
+		return nil
+	}
+	return func(err error) error {
 		if ctx.Err() != nil {
 			return err
 		}
 		l.failed(err)
 		return fmt.Errorf("%w: %w", io.ErrUnexpectedEOF, err)
-	}}
+	}
 }

@@ -421,6 +421,53 @@ func TestMirrorDiesInABlob(t *testing.T) {
 	}
 }
 
+// A mirror whose bodies do not say how long they are ends them early when it, or what is
+// in front of it, is stopped. It is no better than one that broke off.
+func TestMirrorEndsEarly(t *testing.T) {
+	content := someBytes(100_000)
+	for name, ranges := range map[string]bool{"ranges": true, "whole": false} {
+		t.Run(name, func(t *testing.T) {
+			m, origin := startWithTag(t), startWithTag(t)
+			d := m.PutBlob("a", content)
+			origin.PutBlob("a", content)
+			m.Break(registrytest.Only(registrytest.Blob, func(w http.ResponseWriter, r *http.Request, _ registrytest.Request, next http.HandlerFunc) {
+				if !ranges {
+					r.Header.Del("Range")
+				}
+				w = hollow{w, ranges}
+				next(w, r)
+			}))
+			r := repositoryOf(t, clientOf(t, mirroredBy(t, origin.Host(), mirror(m.URL()))), origin.Host()+"/a")
+			if got, _, err := get(t, r, d, 0, 100_000); len(got) > 0 || !errors.Is(err, io.ErrUnexpectedEOF) {
+				t.Fatalf("%d bytes, %v", len(got), err)
+			}
+			if got, _, err := get(t, r, d, 0, 100_000); err != nil || !bytes.Equal(got, content) {
+				t.Errorf("%d bytes, %v; the registry was asked for %s", len(got), err, asked(origin))
+			}
+			if m.Count(registrytest.Blob) != 1 {
+				t.Errorf("the mirror was asked for %s", asked(m))
+			}
+		})
+	}
+}
+
+// hollow has an answer end before its body, without an error. Where it is chunked it does
+// not say how long it would have been.
+type hollow struct {
+	http.ResponseWriter
+	chunked bool
+}
+
+func (h hollow) WriteHeader(status int) {
+	if h.chunked {
+		h.Header().Del("Content-Length")
+	}
+	h.ResponseWriter.WriteHeader(status)
+	_ = http.NewResponseController(h.ResponseWriter).Flush() // so that it is sent in chunks
+}
+
+func (h hollow) Write(b []byte) (int, error) { return len(b), nil }
+
 // "A blob that was wrong is asked of the registry itself from then on, not of its
 // mirrors."
 func TestWrongBlobOfAMirror(t *testing.T) {
