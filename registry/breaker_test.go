@@ -3,6 +3,8 @@ package registry
 import (
 	"errors"
 	iofs "io/fs"
+	"net/http"
+	"net/http/httptest"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -73,6 +75,62 @@ func TestBreaker(t *testing.T) {
 		}
 	})
 }
+
+// A host that was down is back when an answer begins, however long all of that takes.
+func TestBreakerAtTheHead(t *testing.T) {
+	inBubble(t, registrytest.Options{}, Options{Retries: -1}, func(b *bubble) {
+		b.server.PutManifest("a", "x", imageType, []byte("{}"))
+		r := b.repository("a")
+		manifests(b, 1, r)
+		b.client.wire.close()
+		b.pipe.Refuse()
+		for range downAfter {
+			if _, err := r.Manifest(b.Context(), "x"); !errors.Is(err, syscall.ECONNREFUSED) {
+				b.Errorf("%v", err)
+			}
+		}
+		b.pipe.Listen()
+		b.server.Break(registrytest.Only(registrytest.Manifest, first(1, b.server.Trickle(1, 20*time.Second))))
+		time.Sleep(firstProbe)
+		var slow sync.WaitGroup
+		slow.Go(func() { manifests(b, 1, r) })
+		time.Sleep(time.Second)
+		manifests(b, 10, r)
+		if passed := b.passed(); passed > 5*time.Second {
+			b.Errorf("they waited until %s", passed)
+		}
+		slow.Wait()
+		if passed := b.passed(); passed < 20*time.Second {
+			b.Errorf("the slow one took %s", passed)
+		}
+	})
+}
+
+// A request that ends in a panic gives back its place.
+func TestSlotAfterAPanic(t *testing.T) {
+	c := clientOf(t, Options{})
+	s := c.over(panics{}, 0)
+	req := httptest.NewRequestWithContext(t.Context(), http.MethodGet, "http://127.0.0.1:1/v2/", nil)
+	for range 2 * requestsPerHost {
+		func() {
+			defer func() {
+				if recover() == nil {
+					t.Error("no panic")
+				}
+			}()
+			resp, err := s.RoundTrip(req)
+			t.Error(resp, err)
+		}()
+	}
+	up := c.upstreams.of(req.URL)
+	if n := len(up.documents); n > 0 {
+		t.Errorf("%d places are taken", n)
+	}
+}
+
+type panics struct{}
+
+func (panics) RoundTrip(*http.Request) (*http.Response, error) { panic("of a transport") }
 
 // A 404, a 503 or a connection that breaks is of a host that is up.
 func TestBreakerIsNotTripped(t *testing.T) {

@@ -119,17 +119,14 @@ func (s *steady) try(req *http.Request, up *upstream) (resp *http.Response, took
 		return nil, 0, err
 	}
 	begun := time.Now()
-	left := unclear // as a panic does
+	sent := false // not after a panic either
 	defer func() {
-		up.breaker.leave(probe, left, err, time.Now())
 		took = time.Since(begun)
-		if err != nil {
+		if !sent {
 			release()
 		}
 	}()
-	resp, err = s.inner.RoundTrip(req)
-	left = outcomeOf(ctx, err)
-	if err != nil {
+	if resp, err = s.send(req, up, probe); err != nil {
 		return nil, 0, err
 	}
 	up.pause.heed(resp, time.Now())
@@ -139,7 +136,18 @@ func (s *steady) try(req *http.Request, up *upstream) (resp *http.Response, took
 			return nil, 0, err
 		}
 	}
+	sent = true
 	return resp, 0, nil
+}
+
+// send sends a request, and tells the breaker how that ended as soon as an answer
+// begins: how long all of it takes says nothing of whether somebody is there.
+func (s *steady) send(req *http.Request, up *upstream, probe bool) (resp *http.Response, err error) {
+	left := unclear // as a panic does
+	defer func() { up.breaker.leave(probe, left, err, time.Now()) }()
+	resp, err = s.inner.RoundTrip(req)
+	left = outcomeOf(req.Context(), err)
+	return resp, err
 }
 
 // enter waits until the host may be asked, and for one of its slots, which release
