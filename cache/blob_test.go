@@ -2,13 +2,16 @@ package cache
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"io"
 	"math/rand/v2"
 	"os"
+	"strings"
 	"testing"
 	"testing/iotest"
+	"time"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 )
@@ -130,5 +133,31 @@ func TestHugeBlob(t *testing.T) {
 	}
 	if pages > 4 {
 		t.Errorf("%d pages of memory for three bytes", pages)
+	}
+}
+
+// A manifest that gives a large blob another size does not have all of it read each time
+// that somebody opens it: the stamp says that it is right.
+func TestAnotherSizeCostsNothing(t *testing.T) {
+	s := openStore(t, t.TempDir())
+	d := v1.Hash{Algorithm: "sha256", Hex: strings.Repeat("ab", 32)}
+	write(t, s.blobPath(d), nil)
+	if err := os.Truncate(s.blobPath(d), 1<<37); err != nil {
+		t.Skip(err) // no file is so long there
+	}
+	write(t, s.sumsPath(d), nil)
+	f, err := os.Open(s.blobPath(d))
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.stamp(d, f)
+	_ = f.Close()
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	if _, err := s.Repository(testRepository).Blob(d, 1000, nil).Open(ctx); !errors.Is(err, ErrMismatch) {
+		t.Errorf("%v, want ErrMismatch", err)
+	}
+	if !exists(s.blobPath(d)) {
+		t.Error("it was removed")
 	}
 }

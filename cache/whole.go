@@ -53,6 +53,12 @@ func (c *content) wholeTable(file *os.File) (*table, error) {
 	if err != nil {
 		return nil, err
 	}
+	// The file is what its digest says, and so it is the manifest that lies. It
+	// may be of another repository than those that rightly use the blob.
+	otherSize := fmt.Errorf("%w: it has %d bytes, not %d", ErrMismatch, info.Size(), c.key.size)
+	if info.Size() != c.key.size && c.store.stamped(c.key.digest, file) {
+		return nil, otherSize // by whoever set the stamp
+	}
 	ctime := changeTime(file)
 	path := c.store.sumsPath(c.key.digest)
 	b, err := os.ReadFile(path)
@@ -70,9 +76,7 @@ func (c *content) wholeTable(file *os.File) (*table, error) {
 	case t == nil:
 		return nil, c.removeWhole(file)
 	case info.Size() != c.key.size:
-		// The file is what its digest says, and so it is the manifest that lies. It
-		// may be of another repository than those that rightly use the blob.
-		return nil, fmt.Errorf("%w: it has %d bytes, not %d", ErrMismatch, info.Size(), c.key.size)
+		return nil, otherSize
 	default:
 		c.keepSums(path, t)
 		if changeTime(file) == ctime {
