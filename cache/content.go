@@ -108,7 +108,9 @@ func (c *content) close() error {
 	c.form = nil
 	c.mu.Unlock()
 	c.store.windows.drop(c)
+	c.feeding <- struct{}{} // perhaps it is just being found idle
 	c.endFeed()
+	<-c.feeding
 	if f == nil {
 		return nil
 	}

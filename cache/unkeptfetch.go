@@ -190,7 +190,7 @@ func (c *content) fetchSome(ctx context.Context, b []byte, off int64) (int, erro
 	c.mu.Unlock()
 	switch {
 	case whole && feeding && c.feed == nil:
-		c.feed = &feed{body, 0}
+		c.feed = &feed{body: body}
 		return c.readFeed(b, off)
 	case whole:
 		_ = body.Close() // another is read
