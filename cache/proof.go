@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
+	"slices"
 )
 
 // prove brings the hash to the end of the blob and checks the digest, once for all
@@ -131,15 +132,52 @@ func (c *content) nextHashed() (next int, ok bool) {
 	return next, at < c.key.size && (c.store.windows.came(windowKey{c, next}) || c.onDiskAll(next))
 }
 
-// hashNext hashes a window that is there, and says whether it could.
+// hashNext hashes a window that is there, and says whether it could. One that the disk
+// does not give back is not: its readers find that out, and fetch it.
 func (c *content) hashNext(ctx context.Context, n int) bool {
-	inMemory := c.store.windows.has(windowKey{c, n})
+	if !c.store.windows.has(windowKey{c, n}) {
+		return c.hashFromDisk(ctx, n)
+	}
 	w, err := c.window(ctx, n)
 	if err != nil {
 		return false
 	}
 	c.hashed(w)
-	c.store.windows.give(w, inMemory)
+	c.store.windows.give(w, true)
+	next, _ := c.nextHashed()
+	return next != n
+}
+
+// hashFromDisk hashes a window of which all is on disk, and says whether it could.
+func (c *content) hashFromDisk(ctx context.Context, n int) bool {
+	if c.store.beginCopy(ctx) != nil {
+		return false
+	}
+	defer c.store.endCopy()
+	c.mu.Lock()
+	u := c.unkept
+	c.mu.Unlock()
+	if u == nil {
+		return false
+	}
+	buffer := buffers.Get().(*[]byte)
+	defer buffers.Put(buffer)
+	whole, digest := c.windowSpan(n), sha256.New()
+	for s := (span{whole.from, whole.from}); s.to < whole.to; {
+		s = span{s.to, min(s.to+bufferChunks, whole.to)}
+		from, to := s.bytes(c.key.size)
+		b := (*buffer)[:to-from]
+		there, err := c.fromDisk(b, s)
+		if err != nil || slices.Contains(there[:s.len()], false) {
+			return false
+		}
+		u.add(b, from)
+		digest.Write(b)
+	}
+	_, end := whole.bytes(c.key.size)
+	if _, err := c.accept(n, [sha256.Size]byte(digest.Sum(nil)), end); err != nil {
+		return false
+	}
 	next, _ := c.nextHashed()
 	return next != n
 }
@@ -162,12 +200,11 @@ func (c *content) catchUp(u *unkept) {
 // errOther is a source that sends other bytes than before.
 var errOther = fmt.Errorf("%w: its source sends other bytes each time", ErrMismatch)
 
-// accept takes note of a window that came. One that differs from what came before in
+// accept takes note of a window that came, by its SHA-256. One that differs from what came before in
 // its place is an error, and where nothing is proven yet nobody knows which of the
 // two was right. fetchedAt is where the first of its bytes is that is not from the
 // disk.
-func (c *content) accept(n int, b []byte, fetchedAt int64) (*unkept, error) {
-	got := sha256.Sum256(b)
+func (c *content) accept(n int, got [sha256.Size]byte, fetchedAt int64) (*unkept, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.unkept == nil {

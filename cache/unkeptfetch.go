@@ -2,6 +2,7 @@ package cache
 
 import (
 	"context"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io"
@@ -77,7 +78,7 @@ func (c *content) fillWindow(ctx context.Context, w *window) (*unkept, error) {
 		fetchedAt = min(fetchedAt, start)
 		i = run.to
 	}
-	u, err := c.accept(w.key.n, b, fetchedAt)
+	u, err := c.accept(w.key.n, sha256.Sum256(b), fetchedAt)
 	if err != nil {
 		return nil, err
 	}
