@@ -115,12 +115,13 @@ func TestLargerThanTheCache(t *testing.T) {
 	if n := takes(t, s.dir); n > limit {
 		t.Errorf("%d bytes are kept, the limit is %d", n, limit)
 	}
-	// Where nothing else is in the way, what is left of it is of use.
+	// Where nothing else is in the way, what is left of it is of use: of each part that
+	// was asked for at once, some.
 	requests, before := large.counts()
 	r := openBlob(t, s, largeDigest, size, large)
-	mustReadAt(t, r, large.content, 0, 1<<20)
-	if again, sent := large.counts(); sent != before {
-		t.Errorf("%d requests, %d bytes for the beginning", again-requests, sent-before)
+	mustRead(t, r, large.content)
+	if again, sent := large.counts(); sent-before > size-limit/oversizeParts/2 {
+		t.Errorf("%d requests, %d bytes of %d where a part was there", again-requests, sent-before, int64(size))
 	}
 }
 
