@@ -1,7 +1,6 @@
 package registry
 
 import (
-	"bytes"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -26,9 +25,6 @@ const (
 	// not counting what its host asked to be left alone for. With as much for the
 	// last answer to come, that is the minute that an operation of a mount has.
 	retryWithin = 30 * time.Second
-	// maxDocument is how much of an answer that is no blob is read before it is
-	// handed on.
-	maxDocument = max(maxManifest, maxPage)
 )
 
 // steady is the RoundTripper between the sessions and the wire that gets one
@@ -130,9 +126,9 @@ func (s *steady) try(req *http.Request, up *upstream) (resp *http.Response, took
 		return nil, 0, err
 	}
 	up.pause.heed(resp, time.Now())
-	resp.Body = releasing{resp.Body, release}
+	resp.Body = releasing(resp.Body, release)
 	if !blob && resp.ContentLength <= maxDocument {
-		if err = hold(resp); err != nil {
+		if err = hold(ctx, resp, up); err != nil {
 			return nil, 0, err
 		}
 	}
@@ -181,38 +177,6 @@ func (s *steady) waits(ctx context.Context, wait time.Duration) bool {
 		return time.Now().Add(wait).Before(deadline)
 	}
 	return wait <= s.maxWait
-}
-
-// hold reads an answer's body so that it cannot break any more. What came of a
-// broken one is enough where it only says what is wrong.
-func hold(resp *http.Response) error {
-	b, err := io.ReadAll(io.LimitReader(resp.Body, maxDocument+1))
-	if err != nil && resp.StatusCode < 300 {
-		_ = resp.Body.Close() // nothing of it is used
-		return err
-	}
-	if err == nil && len(b) > maxDocument {
-		// It has no end, and its reader will say so.
-		resp.Body = struct {
-			io.Reader
-			io.Closer
-		}{io.MultiReader(bytes.NewReader(b), resp.Body), resp.Body}
-		return nil
-	}
-	_ = resp.Body.Close() // all of it was read
-	resp.Body = io.NopCloser(bytes.NewReader(b))
-	return nil
-}
-
-// releasing gives a slot back when a body is closed.
-type releasing struct {
-	io.ReadCloser
-	release func() // works once
-}
-
-func (r releasing) Close() error {
-	defer r.release()
-	return r.ReadCloser.Close()
 }
 
 // rewound is a request that can be sent once more.

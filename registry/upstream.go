@@ -24,6 +24,7 @@ type upstream struct {
 	vain             *lru.Cache[string, time.Time] // by subject: when it was repeated in vain
 	persistent       sync.Map                      // subject → nothing: what one request repeats more than once
 	documents, blobs chan struct{}                 // as long as there are requests
+	large            chan struct{}                 // as long as there are answers in memory that are long
 }
 
 const (
@@ -143,6 +144,7 @@ func (s *upstreams) of(at *url.URL) *upstream {
 		breaker:   newBreaker(at.Host),
 		documents: make(chan struct{}, requestsPerHost),
 		blobs:     make(chan struct{}, requestsPerHost),
+		large:     make(chan struct{}, largeDocuments),
 	}
 	s.all[key] = u
 	return u
