@@ -26,7 +26,7 @@ user: ## run the tests of mounts by others than root (needs fuse3)
 	CGO_ENABLED=0 OCIDISTFS_TEST_USER=1 $(GO) test -count=1 -timeout 5m -run TestOrdinaryUser ./cmd/ocidistfs
 
 # What the documentation's commands need of Debian, besides what is always there.
-READER := jq podman skopeo bubblewrap busybox-static runc
+READER := jq podman skopeo attr bubblewrap busybox-static runc
 
 docs: ## run the commands of the documentation (installs jq, podman, bubblewrap and the like, on Debian)
 	@if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && ! dpkg -s $(READER) >/dev/null 2>&1; then \
