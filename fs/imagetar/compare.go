@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"slices"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 )
@@ -46,11 +47,13 @@ func (c *Contents) Compare(w Wanted) (*Comparison, error) {
 	} else if comparison.Parts, err = c.layoutParts(&w, parsed, image); err != nil {
 		return nil, err
 	}
-	contradiction, err := c.contradiction(&w, parsed, image)
-	if err != nil {
-		return nil, err
+	if !slices.ContainsFunc(comparison.Parts, func(p Part) bool { return p.State.differs() }) {
+		contradiction, err := c.contradiction(&w, parsed, image)
+		if err != nil {
+			return nil, err
+		}
+		comparison.Problems = append(comparison.Problems, contradiction...)
 	}
-	comparison.Problems = append(comparison.Problems, contradiction...)
 	comparison.Extra = c.extra(images)
 	return comparison, nil
 }
@@ -108,8 +111,9 @@ func (c *Contents) layoutParts(w *Wanted, wanted *Manifest, image *storedImage) 
 	return append(append(parts, manifestPart), below...), nil
 }
 
-// contradiction is what is wrong where manifest.json, which older programs read, has
-// another image than the layout. Of an index that is none: it has one of its images.
+// contradiction is what is wrong where the layout has the wanted image, and
+// manifest.json, which older programs read, another one. Of an index that is none: it
+// has one of its images.
 func (c *Contents) contradiction(w *Wanted, wanted *Manifest, image *storedImage) ([]Problem, error) {
 	if image.docker != nil || image.digest == w.index || isIndex(image.mediaType) || c.members["manifest.json"] == nil {
 		return nil, nil

@@ -309,6 +309,15 @@ func TestCompareChooses(t *testing.T) {
 	if _, err := compare(t, s.wanted, two(entryOf("a", other), entryOf("b", other))); err == nil || !strings.Contains(err.Error(), `"a", "b"`) {
 		t.Errorf("of two others: %v", err)
 	}
+	// Both lists have the other one: they do not contradict each other.
+	found, err := compare(t, s.wanted, tarOf(t, blobEntry(other), blobEntry([]byte("{}")), entry{name: "index.json", content: indexOf(t, entryOf("1", other))},
+		entry{name: "manifest.json", content: []byte(fmt.Sprintf(`[{"Config":%q,"Layers":[]}]`, blobName(hashOf([]byte("{}")))))}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if found.Difference() == "" || len(found.Problems) > 0 {
+		t.Errorf("of another image: %q, problems %v", found.Difference(), found.Problems)
+	}
 }
 
 // FuzzCompare reads tarballs of anybody.
