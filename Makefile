@@ -41,7 +41,7 @@ filesystems: ## run the tests of the cache on XFS, btrfs and ext4 (root; xfsprog
 	CGO_ENABLED=0 OCIDISTFS_TEST_FILESYSTEMS=1 $(GO) test -count=1 -timeout 5m -run TestFilesystems ./cmd/ocidistfs
 
 # What internal/interop needs of Debian; Go programs are pinned in internal/loaders,
-# docker's engine in internal/engine.
+# docker's engine and BuildKit in internal/engine.
 LOADERS := docker.io podman containerd runc skopeo umoci busybox-static libarchive-tools python3 attr e2fsprogs
 
 interop: ## give image.tar to all that load images (installed, on Debian), print what they keep

@@ -6,24 +6,32 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/ocidistfs/ocidistfs/internal/gate"
 )
 
 // buildLayout builds on the image in oci/, as docker buildx build does with
 // --build-context base=oci-layout://…: through BuildKit's own client. Debian 12 has
-// neither buildx nor BuildKit, and to compile it here takes longer than all else.
+// neither buildx nor BuildKit, of which docker's engine is made in any case.
 func buildLayout(t *testing.T, b *bench) {
-	for _, program := range []string{"buildkitd", "buildctl"} {
-		if _, err := exec.LookPath(program); err != nil {
-			t.Skipf("%s is not installed, and Debian does not have it", program)
+	if _, err := exec.LookPath("runc"); err != nil {
+		gate.Missing(t, "runc is not installed")
+	}
+	program := map[string]string{}
+	for _, name := range []string{"buildkitd", "buildctl"} {
+		path, err := goToolOf(t, engineModule, name)
+		if err != nil {
+			gate.Missing(t, "%s cannot be built: %v", name, err)
 		}
+		program[name] = path
 	}
 	home := b.home(t, "buildkit")
 	socket := "unix://" + filepath.Join(home, "socket")
 	buildctl := func(dir string, args ...string) command {
-		return command{home: home, dir: dir, args: append([]string{"buildctl", "--addr", socket}, args...)}
+		return command{home: home, dir: dir, args: append([]string{program["buildctl"], "--addr", socket}, args...)}
 	}
 	startDaemon(t, command{home: home, args: []string{
-		"buildkitd", "--root", filepath.Join(home, "root"), "--addr", socket, "--containerd-worker=false", "--oci-worker-snapshotter=native", "--oci-worker-net=host",
+		program["buildkitd"], "--root", filepath.Join(home, "root"), "--addr", socket, "--containerd-worker=false", "--oci-worker-snapshotter=native", "--oci-worker-net=host",
 	}}, func() error {
 		_, err := buildctl("", "debug", "workers").run(t)
 		return err

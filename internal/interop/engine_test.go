@@ -18,8 +18,9 @@ import (
 	"github.com/ocidistfs/ocidistfs/internal/gate"
 )
 
-// engineModule pins docker's engine, which is too large for the module of the other
-// programs, and goes with other versions of what it has in common with them.
+// engineModule pins docker's engine and the BuildKit that it is made with, which are
+// too large for the module of the other programs, and go with other versions of what
+// they have in common with them.
 const engineModule = "../engine"
 
 // An engine is docker's, with the containerd image store, which Debian's does not
