@@ -99,6 +99,9 @@ func walk(ctx context.Context, out io.Writer, work, repository string) error {
 		{"Of an index, the manifest for this machine is beside it:", "cat tags/1.0/resolved-digest"},
 		{"Copying image.tar is pulling the image; docker load takes it:", "cp tags/1.0/image.tar $WORK/hello.tar; ls -l $WORK/hello.tar"},
 		{"It is a tarball, and can be looked into in place:", "tar tvf tags/1.0/image.tar"},
+		{"Its config and layers are files too, and each platform is a directory like this one:", "ls tags/1.0/layers tags/1.0/platforms; cat tags/1.0/config.json; echo"},
+		{"One file of a layer, and no more than that layer is fetched for it:", "tar xzOf tags/1.0/layers/00-*.tar.gz etc/os-release"},
+		{"oci/ is an OCI layout, for skopeo, crane, regctl, oras and podman to read in place:", "cd tags/1.0/oci && find . -type f"},
 		{"The mount is read-only:", "rm -f tags/1.0/digest || true"},
 		{"What goes wrong is said in words:", "ls ../../../127.0.0.1:1/some/image/tags || cat ../../../.ocidistfs/errors"},
 	} {

@@ -78,5 +78,8 @@ func tarOf(files map[string]string) ([]byte, error) {
 			return nil, err
 		}
 	}
-	return b.Bytes(), w.Close()
+	if err := w.Close(); err != nil { // which writes the end
+		return nil, err
+	}
+	return b.Bytes(), nil
 }
