@@ -74,6 +74,8 @@ func advice(err error) string {
 		return "without --offline it is fetched"
 	case errors.Is(err, tree.ErrNoPlatform):
 		return "--platform chooses another"
+	case errors.Is(err, tree.ErrNotImage):
+		return "the files of an artifact are in layers/ of its directory: ocidistfs ls HOST/REPOSITORY/tags/TAG/layers"
 	case errors.Is(err, context.DeadlineExceeded), errors.As(err, &timeout) && timeout.Timeout():
 		return "it does not answer: try again; --proxy leads through a proxy where the network needs one"
 	}

@@ -41,6 +41,7 @@ func TestAdvice(t *testing.T) {
 		"a failure":        {answered(502), "reg.example.com:5000 failed"},
 		"not found":        {answered(404), ""},
 		"offline":          {fmt.Errorf("pull: %w", tree.ErrOffline), "without --offline"},
+		"an artifact":      {fmt.Errorf("pull: %w", tree.ErrNotImage), "in layers/"},
 		"anything else":    {errors.New("anything"), ""},
 	} {
 		got := advice(c.err)
