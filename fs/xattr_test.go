@@ -165,6 +165,12 @@ func TestContentAttributes(t *testing.T) {
 		t.Errorf("of a layer that was read %q are cached", got["cached"])
 	}
 
+	// What is not known is not said: how large the image would be that an index does not have.
+	m.registry.PushIndex(t, "a", "index", registrytest.Index(t, registrytest.Image(t, registrytest.ImageSpec{Layers: []int64{10}, Architecture: "other"})))
+	if got := attributes("tags/index"); got["manifest.digest"] == "" || got["size"] != "" || got["cached"] != "" {
+		t.Errorf("an index without an image for the platform has %q", got)
+	}
+
 	// ls lists the attributes of all it shows, and getfattr's user wants to know.
 	run(t, "ls", repository+"/tags")
 	m.registry.Forget()

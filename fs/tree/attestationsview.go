@@ -34,10 +34,16 @@ func (attestationsView) node(ctx context.Context, d imageDir, i *Image, name str
 	there := i.attestations(resolved.Digest)
 	for n, short := range shortNames(there) {
 		if short == name {
-			return newImageDir(byDigest{repo: i.repo, digest: there[n]}, d.path+"/"+name, imageView{}), nil
+			// It attests and is not attested itself, or there were no end.
+			return newImageDir(byDigest{repo: i.repo, digest: there[n], depth: maxDepth + 1}, d.path+"/"+name, imageView{}), nil
 		}
 	}
 	return nil, iofs.ErrNotExist
+}
+
+// attested says whether there is an attestations/ for the image d in the directory.
+func (i *Image) attested(in imageDir, d registry.Digest) bool {
+	return depth(in.of) <= maxDepth && len(i.attestations(d)) > 0
 }
 
 // attestations are the digests of the manifests that attest the image d, where the

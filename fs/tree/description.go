@@ -131,7 +131,7 @@ func encodeAnnotations(a map[string]string) []byte {
 	if err != nil {
 		return nil
 	}
-	return b
+	return escaped(b)
 }
 
 func (d imageDir) Known() bool {
@@ -163,7 +163,7 @@ func (i *Image) resolvedAtHand() (cache.Manifest, bool) {
 	if err != nil {
 		return cache.Manifest{}, false
 	}
-	best, _ := i.repo.tree.opts.Platform.choose(x)
+	best, _ := i.platform().choose(x)
 	if best < 0 {
 		return cache.Manifest{}, false
 	}

@@ -57,7 +57,7 @@ func (r *repository) lookupDigest(ctx context.Context, digest, tag, path string)
 	if err != nil {
 		return Child{}, err
 	}
-	return Child{Node: newImageDir(byDigest{r, tag, parsed, m.FirstSeen}, path, imageView{}), Lifetime: Forever}, nil
+	return Child{Node: newImageDir(byDigest{repo: r, tag: tag, digest: parsed, first: m.FirstSeen}, path, imageView{}), Lifetime: Forever}, nil
 }
 
 // digestDir is the image directory of a digest in digests/, where all others lead to for

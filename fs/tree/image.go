@@ -21,15 +21,25 @@ type Image struct {
 	manifest cache.Manifest
 	parent   cache.Manifest // the index that it was looked up in; the zero Manifest where it was in none
 	pinned   bool           // the reference has a digest
+	own      Platform       // of an index in platforms/, what it is there for; else the zero Platform
 }
 
 // Manifest is the referenced manifest or index.
 func (i *Image) Manifest() cache.Manifest { return i.manifest }
 
-// Resolved is the manifest for the tree's platform, the referenced one where
+// Resolved is the manifest for the image's platform, the referenced one where
 // that is no index. The error is [ErrNoPlatform] where the index has none.
 func (i *Image) Resolved(ctx context.Context) (cache.Manifest, error) {
-	return i.repo.forPlatform(ctx, i.manifest)
+	return i.platform().Resolve(ctx, i.repo.name(), i.manifest, i.repo.manifest)
+}
+
+// platform is what an index stands for an image of: the tree's, but in platforms/
+// what the outer index says.
+func (i *Image) platform() Platform {
+	if i.own.spec.OS != "" {
+		return i.own
+	}
+	return i.repo.tree.opts.Platform
 }
 
 // Repository is where the image came from.

@@ -23,7 +23,7 @@ func isIndex(t types.MediaType) bool {
 }
 
 // An index is the entries of an index or manifest list, and the name that each has in
-// platforms/, "" where it is no image of a platform. It is immutable.
+// platforms/, "" where it is neither an image of a platform nor an index. It is immutable.
 type index struct {
 	entries indexEntries
 	names   []string
@@ -45,7 +45,9 @@ func parseIndex(b []byte) (*index, error) {
 	taken := map[string]bool{}
 	for n, e := range x.entries {
 		name := e.platformName()
-		if taken[name] {
+		if name == "" {
+			name = e.innerName()
+		} else if taken[name] {
 			// Such as images of one platform for several of its features.
 			d, err := e.descriptor()
 			if err != nil {
@@ -134,10 +136,10 @@ func (e indexEntry) spec() (ocispec.Platform, bool) {
 		(e.Platform.Variant != "" && !platformWord.MatchString(e.Platform.Variant)) {
 		return ocispec.Platform{}, false
 	}
-	spec := platforms.Normalize(ocispec.Platform{
-		OS: e.Platform.OS, Architecture: e.Platform.Architecture, Variant: e.Platform.Variant,
-		OSVersion: e.Platform.OSVersion,
-	})
+	spec := platforms.Normalize(ocispec.Platform{OS: e.Platform.OS, Architecture: e.Platform.Architecture, Variant: e.Platform.Variant})
+	if platformWord.MatchString(e.Platform.OSVersion) {
+		spec.OSVersion = e.Platform.OSVersion
+	}
 	return spec, spec.OS != "unknown"
 }
 
@@ -157,6 +159,19 @@ func (e indexEntry) platformName() string {
 		return name
 	}
 	return ""
+}
+
+// innerName is what an index in an index is called in platforms/ that is for none: what
+// it has images for, is in it. It is "" for anything else.
+func (e indexEntry) innerName() string {
+	if !isIndex(e.MediaType) || e.Platform != nil && *e.Platform != (entryPlatform{}) || e.attested() != "" {
+		return ""
+	}
+	d, err := registry.ParseDigest(e.Digest)
+	if err != nil {
+		return ""
+	}
+	return "index-" + d.Hex[:shortDigest]
 }
 
 // How BuildKit marks the attestation of an image, in the index (buildkit,

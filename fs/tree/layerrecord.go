@@ -66,7 +66,11 @@ func (f layerRecord) Open(ctx context.Context) (OpenFile, error) {
 		}
 		diffID, line = layerOf(config, f.layer)
 	}
-	record, err := renderRecord(c.layers[f.layer], diffID, line)
+	record, err := renderRecord(c.layers[f.layer], diffID, escaped(line))
+	if err == nil && int64(len(record)) > f.size {
+		// Nearly all of the config is in this line, and much of it is escaped.
+		record, err = renderRecord(c.layers[f.layer], diffID, masked(line))
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -86,11 +90,11 @@ func renderRecord(d v1.Descriptor, diffID string, line json.RawMessage) ([]byte,
 	if err != nil {
 		return nil, err
 	}
-	b = append([]byte("{\n  \"descriptor\": "), b...)
+	b = append([]byte("{\n  \"descriptor\": "), escaped(b)...)
 	if diffID != "" {
 		b = append(b, ",\n  \"diffID\": \""+diffID+`"`...)
 	}
-	if line != nil {
+	if len(line) > 0 {
 		b = append(b, historyKey...)
 		b = append(b, line...)
 	}

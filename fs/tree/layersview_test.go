@@ -61,7 +61,8 @@ func TestLayers(t *testing.T) {
 	}
 }
 
-// "Beside each layer is what the manifest and the config say of it." The file is as
+// "Beside each layer is what the manifest and the config say of it." "What a terminal
+// would act on is escaped in the documents that the mount writes." The file is as
 // long as stat said before the config was fetched.
 func TestLayerRecord(t *testing.T) {
 	const layer = "a layer"
@@ -87,6 +88,9 @@ func TestLayerRecord(t *testing.T) {
 		"a diffID that is none":   {`{"rootfs":{"diff_ids":["../../x"]}}`, 1, "", ""},
 		"no JSON":                 {`not JSON`, 1, "", ""},
 		"nothing":                 {``, 1, "", ""},
+		"what turns a line":       {`{` + diffIDs(1) + ",\"history\":[{\"c\":\"\u202etxt\u009b2J\"}]}", 1, diffID, `{"c":"\u202etxt\u009b2J"}`},
+		"no UTF-8":                {`{` + diffIDs(1) + ",\"history\":[{\"c\":\"\x9b2J\"}]}", 1, diffID, `{"c":"\ufffd2J"}`},
+		"too much to escape":      {`{"rootfs":{"diff_ids":["` + diffID + "\"]},\"history\":[{\"c\":\"" + strings.Repeat("\x7f\u202e", 100) + "\"}]}", 1, diffID, `{"c":"` + strings.Repeat("??", 100) + `"}`},
 		"history that is no list": {`{` + diffIDs(1) + `,"history":{"a":1}}`, 1, "", ""},
 	}
 	for name, c := range cases {
@@ -132,7 +136,7 @@ func TestLayerNames(t *testing.T) {
 	for title, safe := range map[string]bool{
 		"chart-1.0.tgz": true, "sbom.json": true, "mit Leerzeichen.txt": true, "größe": true, "10-things": true, "a..b": true,
 		"": false, ".": false, "..": false, ".bashrc": false, "-rf": false, "~": false, "a/b": false, "../x": false, `a\b`: false,
-		"a\nb": false, "a\x00b": false, "a\x1b[2J": false, "\xff": false, "a\u202eb": false, strings.Repeat("x", 256): false,
+		"a\nb": false, "a\x00b": false, "a\x1b[2J": false, "\xff": false, "a\u202eb": false, "a\u200fb": false, strings.Repeat("x", 256): false,
 		"00-" + short + ".json": false, "123-" + short + "": false, strings.Repeat("x", 255): true,
 	} {
 		want := "00-" + short + ".blob"

@@ -85,7 +85,9 @@ type listing struct {
 // what a walk costs, what another one costs, and what it costs to read it all.
 func newListing(t *testing.T, content *artifacts.Fixture, platform string) *listing {
 	t.Helper()
-	l := &listing{fixture: newFixture(t, registrytest.Options{})}
+	// Where a client keeps the list of what refers to an image, the registry has none.
+	_, listed := content.Tags[strings.Replace(content.Digest.String(), ":", "-", 1)]
+	l := &listing{fixture: newFixture(t, registrytest.Options{NoReferrers: listed})}
 	// The registry takes itself for any host's.
 	proxy, err := url.Parse(l.server.URL())
 	if err != nil {

@@ -2,6 +2,8 @@ package tree
 
 import (
 	"context"
+	"fmt"
+	iofs "io/fs"
 	"time"
 
 	"github.com/ocidistfs/ocidistfs/registry"
@@ -63,6 +65,7 @@ type byDigest struct {
 	tag    string // names the image; "" where nothing does
 	digest registry.Digest
 	first  time.Time // when it was first seen; the zero time where it may not have been
+	depth  int       // in how many indexes it is taken to be
 }
 
 var _ origin = byDigest{}
@@ -115,7 +118,14 @@ func (o byPlatform) image(ctx context.Context) (*Image, time.Duration, error) {
 	if err != nil {
 		return nil, 0, err
 	}
-	return &Image{repo: i.repo, tag: i.tag, manifest: m, parent: i.manifest, pinned: i.pinned}, lifetime, nil
+	if isIndex(mediaType(m)) && depth(o) > maxDepth { // the entry said that it was none
+		return nil, 0, fmt.Errorf("%s@%s: an index in %d others: %w", i.repo.name(), m.Digest, depth(o), iofs.ErrNotExist)
+	}
+	own := i.own
+	if spec, ok := e.spec(); ok {
+		own = Platform{spec}
+	}
+	return &Image{repo: i.repo, tag: i.tag, manifest: m, parent: i.manifest, pinned: i.pinned, own: own}, lifetime, nil
 }
 
 func (o byPlatform) version() (string, bool)          { return o.index.version() }
@@ -125,8 +135,11 @@ func (o byPlatform) forget()                          { o.index.forget() }
 
 // depth is in how many indexes an origin is.
 func depth(o origin) int {
-	if in, ok := o.(byPlatform); ok {
-		return depth(in.index) + 1
+	switch o := o.(type) {
+	case byPlatform:
+		return depth(o.index) + 1
+	case byDigest:
+		return o.depth
 	}
 	return 0
 }

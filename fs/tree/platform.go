@@ -30,12 +30,13 @@ const (
 	ErrNever absence = "no such file in the image"
 )
 
-// A Platform is an operating system and a CPU, as "linux/arm/v7". The zero
+// A Platform is an operating system and a CPU, as "linux/arm/v7", and maybe a version
+// of the system, as "windows(10.0.17763)/amd64". The zero
 // Platform is this machine's, with linux where the machine runs something else:
 // containers there run in a linux guest.
 type Platform struct{ spec ocispec.Platform }
 
-// ParsePlatform parses os/arch[/variant].
+// ParsePlatform parses os[(version)]/arch[/variant].
 func ParsePlatform(s string) (Platform, error) {
 	if strings.Count(s, "/") < 1 {
 		return Platform{}, fmt.Errorf("platform %q: want os/arch or os/arch/variant, as in linux/arm64", s)
@@ -60,7 +61,7 @@ func (p Platform) wanted() ocispec.Platform {
 }
 
 // String is the platform in the form that ParsePlatform takes.
-func (p Platform) String() string { return platforms.Format(p.wanted()) }
+func (p Platform) String() string { return platforms.FormatAll(p.wanted()) }
 
 // Select returns the descriptor of the image that an index has for the
 // platform: of those with the same operating system and architecture the best
@@ -76,14 +77,7 @@ func (p Platform) Select(index []byte) (v1.Descriptor, error) {
 	if best >= 0 {
 		return x.entries[best].descriptor()
 	}
-	var there []string
-	for _, e := range x.entries {
-		if spec, ok := e.spec(); ok && isIndex(e.MediaType) {
-			there = append(there, platforms.Format(spec)+" (an index)")
-		} else if ok {
-			there = append(there, platforms.Format(spec))
-		}
-	}
+	there := x.there()
 	switch {
 	case there == nil:
 		return v1.Descriptor{}, fmt.Errorf("%w %s: the index names no platform at all", ErrNoPlatform, p)
@@ -91,6 +85,29 @@ func (p Platform) Select(index []byte) (v1.Descriptor, error) {
 		there = append(there[:maxNamed], fmt.Sprintf("%d more", len(there)-maxNamed))
 	}
 	return v1.Descriptor{}, fmt.Errorf("%w %s: there are %s", ErrNoPlatform, p, strings.Join(there, ", "))
+}
+
+// there is what an index has images for, each once, as ParsePlatform takes it.
+func (x *index) there() []string {
+	var there []string
+	listed := map[string]bool{}
+	for n, e := range x.entries {
+		spec, ok := e.spec()
+		name := platforms.FormatAll(spec)
+		switch {
+		case !ok && x.names[n] == "":
+			continue
+		case !ok:
+			name = x.names[n] + " (an index of no platform)"
+		case isIndex(e.MediaType):
+			name += " (an index)"
+		}
+		if !listed[name] {
+			listed[name] = true
+			there = append(there, name)
+		}
+	}
+	return there
 }
 
 // choose returns the position of the entry that Select takes, -1 for none, and for
@@ -106,17 +123,17 @@ func (p Platform) choose(x *index) (best int, refused []string) {
 		switch {
 		case e.attested() != "":
 			refused[n] = "an attestation"
-		case !ok:
-			refused[n] = "of no platform"
 		case isIndex(e.MediaType):
 			refused[n] = "an index, which is not looked into"
+		case !ok:
+			refused[n] = "of no platform"
 		case spec.OS != wanted.OS:
 			refused[n] = "another operating system"
 		case spec.Architecture != wanted.Architecture:
 			// Only lets amd64 run 386 and arm64 run arm; a user who did not ask for
 			// that must not get it.
 			refused[n] = "another architecture"
-		case !matcher.Match(spec):
+		case !matcher.Match(spec) || !isVersion(wanted.OSVersion, spec.OSVersion):
 			refused[n] = "a variant or version that is not for this platform"
 		case best >= 0 && !matcher.Less(spec, bestSpec):
 			refused[n] = "another one is as good, or better"
@@ -128,6 +145,13 @@ func (p Platform) choose(x *index) (best int, refused []string) {
 		}
 	}
 	return best, refused
+}
+
+// isVersion says whether a version of a system is the one wanted, or a release of it:
+// 10.0.17763.1 is one of 10.0.17763. Any is where none is wanted. (Elsewhere than on
+// Windows containerd's matchers do not look at it.)
+func isVersion(wanted, there string) bool {
+	return wanted == "" || there == wanted || strings.HasPrefix(there, wanted+".")
 }
 
 // Resolve returns the manifest that m, of a repository, stands for on the

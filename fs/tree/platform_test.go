@@ -3,6 +3,7 @@ package tree
 import (
 	"encoding/json"
 	"errors"
+	"fmt"
 	iofs "io/fs"
 	"strings"
 	"testing"
@@ -22,7 +23,8 @@ func indexOf(t testing.TB, there ...string) []byte {
 		d := v1.Descriptor{MediaType: types.OCIManifestSchema1, Size: int64(i), Digest: v1.Hash{Algorithm: "sha256", Hex: strings.Repeat("0", 64)}}
 		if p != "" {
 			parts := append(strings.Split(p, "/"), "")
-			d.Platform = &v1.Platform{OS: parts[0], Architecture: parts[1], Variant: parts[2]}
+			system, version, _ := strings.Cut(strings.TrimSuffix(parts[0], ")"), "(")
+			d.Platform = &v1.Platform{OS: system, Architecture: parts[1], Variant: parts[2], OSVersion: version}
 		}
 		document.Manifests = append(document.Manifests, d)
 	}
@@ -51,6 +53,10 @@ func TestPlatformSelect(t *testing.T) {
 		"amd64/v3 takes the best":           {"linux/amd64/v3", []string{"linux/amd64", "linux/amd64/v3", "linux/amd64/v2"}, 1},
 		"another system":                    {"linux/amd64", []string{"windows/amd64"}, -1},
 		"attestations are not images":       {"linux/amd64", []string{"unknown/unknown", "linux/amd64"}, 1},
+		"the first of any version":          {"windows/amd64", []string{"windows(10.0.20348.1)/amd64", "windows(10.0.17763.1)/amd64"}, 0},
+		"a version":                         {"windows(10.0.17763.1)/amd64", []string{"windows(10.0.20348.1)/amd64", "windows(10.0.17763.1)/amd64"}, 1},
+		"a release of a version":            {"windows(10.0.17763)/amd64", []string{"windows(10.0.177631)/amd64", "windows(10.0.17763.1)/amd64"}, 1},
+		"another version":                   {"windows(10.0.17763.1)/amd64", []string{"windows(10.0.17763.11)/amd64", "windows/amd64"}, -1},
 		"without a platform it is no match": {"linux/amd64", []string{""}, -1},
 	}
 	for name, c := range cases {
@@ -81,9 +87,12 @@ func TestPlatformErrorNamesWhatThereIs(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, err = p.Select(indexOf(t, "linux/amd64", "linux/arm/v7", "unknown/unknown"))
-	if got, want := err.Error(), "no image for the platform linux/s390x: there are linux/amd64, linux/arm/v7"; got != want {
+	_, err = p.Select(indexOf(t, "linux/amd64", "linux/arm/v7", "unknown/unknown", "windows(10.0.1)/amd64", "windows(10.0.2)/amd64", "windows(10.0.1)/amd64"))
+	if got, want := err.Error(), "no image for the platform linux/s390x: there are linux/amd64, linux/arm/v7, windows(10.0.1)/amd64, windows(10.0.2)/amd64"; got != want {
 		t.Errorf("error %q, want %q", got, want)
+	}
+	if p, err = ParsePlatform("windows(10.0.2)/amd64"); err != nil || p.String() != "windows(10.0.2)/amd64" {
+		t.Errorf("windows(10.0.2)/amd64 is %s, %v", p, err)
 	}
 }
 
@@ -108,6 +117,10 @@ func TestPlatformSelectFromOddIndexes(t *testing.T) {
 		nested  = `{"mediaType":"application/vnd.oci.image.index.v1+json",` + good[1:]
 		another = `{"digest":"sha512:00","platform":{"os":"linux","architecture":"arm64"}}`
 	)
+	var many strings.Builder
+	for n := range 99 {
+		many.WriteString(strings.Replace(good, "amd64", fmt.Sprintf("cpu%d", n), 1) + ",")
+	}
 	cases := map[string]struct {
 		index string
 		size  int64  // of what is chosen; 0: none
@@ -131,7 +144,10 @@ func TestPlatformSelectFromOddIndexes(t *testing.T) {
 		"too many":                           {`{"manifests":[` + strings.Repeat("{},", maxEntries) + good + `]}`, 0, errTooManyEntries.Error()},
 		"features":                           {`{"manifests":[` + strings.Replace(good, `"os":`, `"os.features":["x",5,{}],"features":"none","os":`, 1) + `]}`, 7, ""},
 		"many":                               {`{"manifests":[` + strings.Repeat("{},", maxEntries-1) + good + `]}`, 7, ""},
-		"many platforms":                     {`{"manifests":[` + strings.Repeat(strings.Replace(good, "amd64", "arm64", 1)+",", 99) + "{}]}", 0, "linux/arm64, 67 more"},
+		"many platforms":                     {`{"manifests":[` + many.String() + "{}]}", 0, "linux/cpu31, 67 more"},
+		"one platform often":                 {`{"manifests":[` + strings.Repeat(strings.Replace(good, "amd64", "arm64", 1)+",", 99) + "{}]}", 0, "there are linux/arm64"},
+		"a hostile version":                  {`{"manifests":[` + strings.Replace(good, `"os":"linux"`, `"os":"windows","os.version":"\u009b2J"`, 1) + `]}`, 0, "there are windows/amd64"},
+		"an index of no platform":            {`{"manifests":[{"mediaType":"application/vnd.oci.image.index.v1+json","digest":"sha256:` + strings.Repeat("0", 64) + `"}]}`, 0, "index-000000000000 (an index of no platform)"},
 		"cut":                                {`{"manifests":[` + good, 0, "JSON"},
 	}
 	p, err := ParsePlatform("linux/amd64")

@@ -9,13 +9,13 @@ import (
 	"github.com/ocidistfs/ocidistfs/registry"
 )
 
-// platformFile is platform.json: which image of an index the mount takes, and why no
-// other.
+// platformFile is platform.json: which image of an index is taken, and why no other.
 type platformFile struct {
 	contentFile
-	repo   *repository
-	digest registry.Digest // of the index
-	size   int64
+	repo     *repository
+	digest   registry.Digest // of the index
+	platform Platform
+	size     int64
 }
 
 var _ File = platformFile{}
@@ -25,12 +25,12 @@ func (i *Image) platformFile() (Node, error) {
 	if err != nil {
 		return nil, err
 	}
-	p := i.repo.tree.opts.Platform
+	p := i.platform()
 	b, err := p.explain(x)
 	if err != nil {
 		return nil, err
 	}
-	return platformFile{i.content(i.manifest, platformName, p.String()), i.repo, i.manifest.Digest, int64(len(b))}, nil
+	return platformFile{i.content(i.manifest, platformName, p.String()), i.repo, i.manifest.Digest, p, int64(len(b))}, nil
 }
 
 func (f platformFile) Attr(context.Context) (Attr, error) { return f.attr(f.size), nil }
@@ -44,7 +44,7 @@ func (f platformFile) Open(ctx context.Context) (OpenFile, error) {
 	if err != nil {
 		return nil, err
 	}
-	b, err := f.repo.tree.opts.Platform.explain(x)
+	b, err := f.platform.explain(x)
 	if err != nil {
 		return nil, err
 	}
@@ -81,5 +81,5 @@ func (p Platform) explain(x *index) ([]byte, error) {
 		}
 	}
 	b, err := json.MarshalIndent(document, "", "  ")
-	return append(b, '\n'), err
+	return append(escaped(b), '\n'), err
 }

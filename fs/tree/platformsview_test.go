@@ -216,6 +216,115 @@ func TestIndexesInIndexes(t *testing.T) {
 	}
 }
 
+// putInner pushes an index, and returns the entry for it in another.
+func (f *fixture) putInner(repo string, p *v1.Platform, manifests ...v1.Descriptor) v1.Descriptor {
+	f.t.Helper()
+	raw, err := json.Marshal(v1.IndexManifest{SchemaVersion: 2, MediaType: types.OCIImageIndex, Manifests: manifests})
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	return v1.Descriptor{MediaType: types.OCIImageIndex, Digest: f.server.PutManifest(repo, "", types.OCIImageIndex, raw), Size: int64(len(raw)), Platform: p}
+}
+
+// "An index in platforms/ stands for its own platform, not the mount's." One that is for
+// none is called by its digest, and stands for the mount's; to list them fetches nothing.
+func TestInnerIndexes(t *testing.T) {
+	f := newFixture(t, registrytest.Options{})
+	amd, arm := f.entryFor("a", 1, v1.Platform{OS: "linux", Architecture: "amd64"}), f.entryFor("a", 2, v1.Platform{OS: "linux", Architecture: "arm64"})
+	windows := []v1.Descriptor{
+		f.entryFor("a", 3, v1.Platform{OS: "windows", Architecture: "amd64", OSVersion: "10.0.1"}),
+		f.entryFor("a", 4, v1.Platform{OS: "windows", Architecture: "amd64", OSVersion: "10.0.2"}),
+	}
+	none := f.putInner("a", nil, arm, amd)
+	unknown := f.putInner("a", &v1.Platform{OS: "unknown", Architecture: "unknown"}, amd)
+	index := "index-" + none.Digest.Hex[:12]
+	f.putIndex("a", "1",
+		f.putInner("a", &v1.Platform{OS: "linux", Architecture: "arm64"}, amd, arm), none, none, unknown,
+		f.putInner("a", &v1.Platform{OS: "windows", Architecture: "amd64", OSVersion: "10.0.1"}, windows...),
+		f.putInner("a", &v1.Platform{OS: "windows", Architecture: "amd64", OSVersion: "10.0.2"}, windows...),
+		f.putInner("a", &v1.Platform{OS: "linux", Architecture: "s390x"}, amd, f.putInner("a", nil, amd, arm)))
+	names, err := f.list("a/tags/1/platforms")
+	if want := []string{"linux-arm64", index, "windows-amd64-10.0.1", "windows-amd64-10.0.2", "linux-s390x"}; err != nil || !slices.Equal(names, want) {
+		t.Fatalf("%q, %v, want %q", names, err, want)
+	}
+	f.wantAsked("to list them", "GET a:1")
+	for dir, want := range map[string]v1.Descriptor{
+		"linux-arm64":                       arm,
+		"linux-arm64/platforms/linux-amd64": amd,
+		index:                               amd,
+		index + "/platforms/linux-arm64":    arm,
+		"windows-amd64-10.0.1":              windows[0],
+		"windows-amd64-10.0.2":              windows[1],
+	} {
+		if got := f.read("a/tags/1/platforms/" + dir + "/resolved-digest"); got != want.Digest.String()+"\n" {
+			t.Errorf("%s stands for %s, want %s", dir, got, want.Digest)
+		}
+		f.read("a/tags/1/platforms/" + dir + "/image.tar")
+	}
+	// One index for two platforms is two files of other bytes.
+	inodes := map[uint64]bool{}
+	for _, version := range []string{"10.0.1", "10.0.2"} {
+		path := "a/tags/1/platforms/windows-amd64-" + version + "/platform.json"
+		inodes[f.attr(path).Ino] = true
+		if got := f.read(path); !strings.Contains(got, `"requested": "windows(`+version+`)/amd64"`) {
+			t.Errorf("%s: %s", path, got)
+		}
+	}
+	if len(inodes) != 2 {
+		t.Error("two platform.json that differ are one inode")
+	}
+	// Where its own platform is not in it, it has no resolved files, whatever the mount's is.
+	if _, err := f.lookup("a/tags/1/platforms/linux-s390x/resolved-digest"); !errors.Is(err, ErrNoPlatform) || !strings.Contains(err.Error(), "linux/s390x") {
+		t.Errorf("without one for its own platform: %v", err)
+	}
+	names, err = f.list("a/tags/1/platforms/linux-s390x/platforms")
+	if err != nil || len(names) != 2 || !strings.HasPrefix(names[1], "index-") {
+		t.Fatalf("%q, %v", names, err)
+	}
+	if _, err := f.lookup("a/tags/1/platforms/linux-s390x/platforms/" + names[1] + "/resolved-digest"); !errors.Is(err, ErrNoPlatform) {
+		t.Errorf("in one that is for no platform: %v", err)
+	}
+}
+
+// An entry that is an index and does not say so ends a walk where others do, and what
+// attests an image is not shown to be attested itself.
+func TestIndexesThatHide(t *testing.T) {
+	f := newFixture(t, registrytest.Options{})
+	inner := f.entryFor("a", 1, v1.Platform{OS: "linux", Architecture: "amd64"})
+	for range 5 {
+		inner = f.putInner("a", &v1.Platform{OS: "linux", Architecture: "amd64"}, inner)
+		inner.MediaType = types.OCIManifestSchema1
+	}
+	f.putIndex("a", "1", inner)
+	const deep = "/platforms/linux-amd64"
+	if names, err := f.list("a/tags/1" + strings.Repeat(deep, maxDepth)); err != nil || !slices.Contains(names, "platforms") {
+		t.Errorf("%q, %v", names, err)
+	}
+	if _, err := f.list("a/tags/1" + strings.Repeat(deep, maxDepth+1)); !errors.Is(err, iofs.ErrNotExist) {
+		t.Errorf("deeper: %v", err)
+	}
+
+	image := f.entryFor("a", 2, v1.Platform{OS: "linux", Architecture: "amd64"})
+	last := image
+	for range 3 {
+		about := f.putInner("a", nil, image, last)
+		about.Annotations = map[string]string{referenceTypeKey: attestationType, referenceDigestKey: image.Digest.String()}
+		last = about
+	}
+	f.putIndex("a", "2", image, last)
+	names, err := f.list("a/tags/2/attestations")
+	if err != nil || len(names) != 1 {
+		t.Fatalf("%q, %v", names, err)
+	}
+	below, err := f.list("a/tags/2/attestations/" + names[0])
+	if err != nil || slices.Contains(below, attestationsName) {
+		t.Errorf("an attestation has %q, %v", below, err)
+	}
+	if _, err := f.lookup("a/tags/2/attestations/" + names[0] + "/attestations"); !errors.Is(err, iofs.ErrNotExist) {
+		t.Errorf("attestations of an attestation: %v", err)
+	}
+}
+
 // A platform whose image is not what the index says, or not there.
 func TestPlatformsThatLie(t *testing.T) {
 	f := newFixture(t, registrytest.Options{})

@@ -82,12 +82,6 @@ func (r *repository) reportLocal(path string, err error) {
 	}
 }
 
-// forPlatform returns the manifest that m stands for on the tree's platform: m
-// itself where it is no index.
-func (r *repository) forPlatform(ctx context.Context, m cache.Manifest) (cache.Manifest, error) {
-	return r.tree.opts.Platform.Resolve(ctx, r.name(), m, r.manifest)
-}
-
 // index returns the entries of an index.
 func (r *repository) index(m cache.Manifest) (*index, error) {
 	if x, ok := r.tree.indexes.Get(m.Digest); ok {
