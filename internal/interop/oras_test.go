@@ -131,6 +131,13 @@ func (o *orasBench) attach(t *testing.T) {
 	if got := (command{home: o.home, args: []string{"cat", filepath.Join(dir, "manifest.json")}}).must(t); !strings.Contains(got, image.Digest.String()) {
 		t.Errorf("it is about another image: %s", got)
 	}
+	// And from the image: the registry has no list, so that oras keeps one under a tag.
+	hex := strings.TrimPrefix(digest, "sha256:")[:12]
+	dir = filepath.Join(o.mounted, "image/tags", artifacts.Tag, "referrers/application_spdx+json", hex)
+	o.want(t, dir, map[string]string{"digest": digest + "\n", "layers/sbom.spdx.json": `{"spdxVersion":"SPDX-2.3"}`})
+	if tags := o.list(t, filepath.Join(o.mounted, "image/tags"), "*"); len(tags) != 1 {
+		t.Errorf("the tags are %q", tags)
+	}
 }
 
 // zippedTar is a tarball of one file.
