@@ -242,8 +242,8 @@ type rowJSON struct {
 	rowContent
 }
 
-// rowContent is what a row stands for, where that is known. Nobody is asked what a
-// directory does.
+// rowContent is what a file stands for, where that is known. Nobody is asked what a
+// directory does: there may be a hundred thousand tags.
 type rowContent struct {
 	Digest    string `json:"digest,omitempty"`         // of a file's bytes
 	Manifest  string `json:"manifestDigest,omitempty"` // where digest is not known: of what it follows from
@@ -252,7 +252,7 @@ type rowContent struct {
 
 func contentOf(ctx context.Context, r row) (c rowContent) {
 	described, ok := r.node.(tree.Described)
-	if !ok || r.err != nil || !described.Known() {
+	if !ok || r.err != nil || !r.mode.IsRegular() {
 		return c
 	}
 	d, err := described.Describe(ctx)
