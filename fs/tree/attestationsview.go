@@ -41,8 +41,8 @@ func (attestationsView) node(ctx context.Context, d imageDir, i *Image, name str
 	return nil, iofs.ErrNotExist
 }
 
-// attested says whether there is an attestations/ for the image d in the directory.
-func (i *Image) attested(in imageDir, d registry.Digest) bool {
+// hasAttestations says whether a directory of the image has attestations/, of d.
+func (i *Image) hasAttestations(in imageDir, d registry.Digest) bool {
 	return depth(in.of) <= maxDepth && len(i.attestations(d)) > 0
 }
 

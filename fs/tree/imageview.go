@@ -85,7 +85,7 @@ func (imageView) names(ctx context.Context, d imageDir, i *Image) ([]string, err
 	} else if !errors.Is(err, errNoBlobs) {
 		report(d.path, err)
 	}
-	if i.attested(d, resolved.Digest) {
+	if i.hasAttestations(d, resolved.Digest) {
 		names = append(names, attestationsName)
 	}
 	return names, nil
@@ -125,7 +125,7 @@ func (imageView) node(ctx context.Context, d imageDir, i *Image, name string) (N
 		}
 		return hiddenLink{i.repo.tree, d.path + "/" + name, resolved.Digest, hiddenRootfs}, nil
 	case attestationsName:
-		if !i.attested(d, resolved.Digest) {
+		if !i.hasAttestations(d, resolved.Digest) {
 			return nil, iofs.ErrNotExist
 		}
 		return d.below(name, attestationsView{}), nil

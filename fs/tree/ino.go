@@ -17,9 +17,13 @@ func contentIno(repository, digest, kind, name string) uint64 {
 	return ino("content", repository, digest, kind, name)
 }
 
-// pathIno is the inode number of a directory or link. Its content changes, so
-// its path is what it is.
+// pathIno is the inode number of a directory, or of a link that always leads to the
+// same. A directory's content changes, so its path is what it is.
 func pathIno(path string) uint64 { return ino("path", path) }
+
+// linkIno is the inode number of a link that may lead elsewhere later, at the same
+// path: what an inode is never changes.
+func linkIno(path, target string) uint64 { return ino("link", path, target) }
 
 func ino(fields ...string) uint64 {
 	h := sha256.New()
@@ -33,7 +37,3 @@ func ino(fields ...string) uint64 {
 	}
 	return n
 }
-
-// linkIno is the inode number of a link that may lead elsewhere later, at the same
-// path: what an inode is never changes.
-func linkIno(path, target string) uint64 { return ino("link", path, target) }

@@ -111,6 +111,18 @@ type Recorded struct {
 	Devmajor, Devminor uint32 // of a device
 }
 
+// What all nodes of a kind may be used for; others than the mounter are held to it.
+const (
+	dirMode  = iofs.ModeDir | 0o555
+	fileMode = iofs.FileMode(0o444)
+	linkMode = iofs.ModeSymlink | 0o777
+)
+
+// dirAttr describes a directory that never changes its kind.
+func (t *Tree) dirAttr(path string) Attr {
+	return Attr{Mode: dirMode, ModTime: t.started, Ino: pathIno(path), Lifetime: Forever}
+}
+
 // A Child is the answer to a Lookup.
 type Child struct {
 	Node Node
@@ -124,4 +136,9 @@ type Entry struct {
 	Name string
 	Mode iofs.FileMode // type bits only
 	Ino  uint64        // that of the node which Lookup would return
+}
+
+// dirEntry is the listing's line for the directory at path.
+func dirEntry(name, path string) Entry {
+	return Entry{Name: name, Mode: iofs.ModeDir, Ino: pathIno(path)}
 }

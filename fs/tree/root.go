@@ -11,12 +11,6 @@ import (
 	"github.com/ocidistfs/ocidistfs/registry"
 )
 
-const (
-	dirMode  = iofs.ModeDir | 0o555
-	fileMode = iofs.FileMode(0o444)
-	linkMode = iofs.ModeSymlink | 0o777
-)
-
 // rootDir is the directory of hosts. Looking a host up asks nobody.
 type rootDir struct{ tree *Tree }
 
@@ -76,13 +70,3 @@ func (l hostLink) Attr(context.Context) (Attr, error) {
 }
 
 func (l hostLink) Target(context.Context) (string, error) { return l.target, nil }
-
-// dirAttr describes a directory that never changes its kind.
-func (t *Tree) dirAttr(path string) Attr {
-	return Attr{Mode: dirMode, ModTime: t.started, Ino: pathIno(path), Lifetime: Forever}
-}
-
-// dirEntry is the listing's line for the directory at path.
-func dirEntry(name, path string) Entry {
-	return Entry{Name: name, Mode: iofs.ModeDir, Ino: pathIno(path)}
-}

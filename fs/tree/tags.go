@@ -5,7 +5,6 @@ import (
 	iofs "io/fs"
 	"iter"
 	"strings"
-	"time"
 
 	"github.com/ocidistfs/ocidistfs/registry"
 )
@@ -57,9 +56,4 @@ func (d tagsDir) List(ctx context.Context) iter.Seq2[Entry, error] {
 			}
 		}
 	}
-}
-
-// left is the time from now until t.
-func (t *Tree) left(until time.Time) time.Duration {
-	return max(until.Sub(t.now()), 0)
 }

@@ -35,8 +35,8 @@ type Options struct {
 	// Registries are hosts listed in the root besides those that were used.
 	Registries []string
 	// TagTTL is for how long a tag means the digest that it was resolved to, and
-	// ListTTL for how long a list is good: of tags, of repositories, of referrers. With 0 the registry is asked
-	// each time.
+	// ListTTL for how long a list is good: of tags, of repositories, of referrers.
+	// With 0 the registry is asked each time.
 	TagTTL, ListTTL time.Duration
 	// StaleIfError is for how long after a registry said what a tag means that is
 	// still good where it cannot be asked again; 0 is not at all.
@@ -199,6 +199,9 @@ func (t *Tree) repository(name string) (*repository, error) {
 // now is the wall clock. The monotonic one stands still while the machine
 // sleeps, and a tag would be good for the night.
 func (t *Tree) now() time.Time { return t.opts.Now().Round(0) }
+
+// left is the time from now until another.
+func (t *Tree) left(until time.Time) time.Duration { return max(until.Sub(t.now()), 0) }
 
 // within says whether now is less than d after t. A time that is still to come
 // was read before the clock was set back: its age is not known.
