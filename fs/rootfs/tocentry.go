@@ -127,8 +127,15 @@ func eachEntry(from io.Reader, each func(*tocEntry) error) error {
 			}
 			continue
 		}
-		if err := expect(d, json.Delim('[')); err != nil {
-			return err
+		begin, err := d.Token()
+		if err != nil {
+			return noEOF(err)
+		}
+		if begin == nil {
+			continue // how Go writes the list of an empty layer
+		}
+		if begin != json.Delim('[') {
+			return fmt.Errorf("the table has %v in place of a list", begin)
 		}
 		for d.More() {
 			limited.next()

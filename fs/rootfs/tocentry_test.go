@@ -95,6 +95,7 @@ func TestUnusableTOC(t *testing.T) {
 		"good":             `{"version":1,"more":{"of":["something"]},"entries":[` + good + `],"tarSplitDigest":"sha256:00"}`,
 		"nothing":          `{}`,
 		"no entries":       `{"entries":[]}`,
+		"an empty layer's": `{"entries":null,"version":1}`,
 		"a chunk of zeros": `{"entries":[` + file(`"chunkType":"zeros"`) + `]}`,
 	} {
 		blob, annotations := withChunkedTOC(t, make([]byte, 10_000), []byte(toc))
