@@ -9,10 +9,13 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/ocidistfs/ocidistfs/internal/layers"
 )
 
 // TestRandomStacks compares random images with what containerd makes of them, on
-// overlayfs. OCIDISTFS_ROOTFS_SEEDS says how many.
+// overlayfs, with their layers stored in each way and with each index that those have.
+// OCIDISTFS_ROOTFS_SEEDS says how many.
 func TestRandomStacks(t *testing.T) {
 	seeds := 40
 	if n, err := strconv.Atoi(os.Getenv("OCIDISTFS_ROOTFS_SEEDS")); err == nil {
@@ -25,16 +28,28 @@ func TestRandomStacks(t *testing.T) {
 			for range 1 + g.IntN(6) {
 				g.layer(g.IntN(30))
 			}
-			f := mergeOf(t, g.ours, nil)
 			theirs, err := unpacked(t, "overlay", g.theirs)
 			if err != nil {
 				t.Fatalf("%v\n%s", err, g)
 			}
-			seen := see(t, f, g.ours)
-			if d := difference(lines(seen, true), lines(theirs, true)); d != "" {
-				t.Errorf("containerd differs:\n%s%s", d, g)
+			want, wantSeconds := lines(theirs, true), lines(bySecond(theirs), true)
+			for _, e := range layers.All() {
+				for _, toc := range []bool{false, true} {
+					if toc && !e.TOC {
+						continue
+					}
+					f, plain := encodedMerge(t, g.ours, e, toc)
+					seen, want := see(t, f, plain), want
+					if toc && e.Seconds {
+						want = wantSeconds
+						seen = bySecond(seen)
+					}
+					if d := difference(lines(seen, true), want); d != "" {
+						t.Errorf("%s, by its table of contents: %v: containerd differs:\n%s%s", e.Name, toc, d, g)
+					}
+				}
 			}
-			files += len(seen)
+			files += len(theirs)
 			for _, l := range g.said {
 				entries += len(l)
 			}
@@ -88,12 +103,24 @@ func (g *generator) name() string {
 	return name
 }
 
+// content is now and then of several chunks, and of zeros between others.
+func (g *generator) content() string {
+	said := fmt.Sprint(g.IntN(1000))
+	switch g.IntN(16) {
+	case 0:
+		return strings.Repeat(said, 40_000)
+	case 1:
+		return said + strings.Repeat("\x00", 60_000) + said
+	}
+	return said
+}
+
 func (g *generator) entry() testEntry {
 	var e testEntry
 	name := g.name()
 	switch n := g.IntN(20); {
 	case n < 7:
-		e = file(name, fmt.Sprint(g.IntN(1000)))
+		e = file(name, g.content())
 	case n < 11:
 		e = dir(name)
 	case n < 13:

@@ -3,8 +3,6 @@ package rootfs
 import (
 	"archive/tar"
 	"bytes"
-	"encoding/base64"
-	"encoding/binary"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -22,6 +20,7 @@ import (
 	"github.com/klauspost/compress/zstd"
 
 	"github.com/ocidistfs/ocidistfs/fs/readat"
+	"github.com/ocidistfs/ocidistfs/internal/layers"
 )
 
 // A tocEncoding makes a layer with a table of contents, and its annotations.
@@ -57,95 +56,18 @@ func snapshotterChunked(t testing.TB, plain []byte) ([]byte, map[string]string) 
 	return blob, annotations
 }
 
-// podmanChunked is zstd:chunked as podman writes it: a frame for each chunk of a file and for
-// what is between files, runs of zeros as chunks of their own.
+// podmanChunked is zstd:chunked as podman writes it.
 func podmanChunked(t testing.TB, plain []byte) ([]byte, map[string]string) {
-	var entries []map[string]any
-	var blob []byte
-	archive := bytes.NewReader(plain)
-	r := tar.NewReader(archive)
-	from := int64(0)
-	for {
-		h, err := r.Next()
-		if err == io.EOF { //nolint:errorlint // as Next says
-			break
-		}
-		if err != nil {
-			t.Fatal(err)
-		}
-		at := archive.Size() - int64(archive.Len())
-		blob = append(blob, zstandard(t, plain[from:at])...)
-		xattrs := map[string]string{}
-		for key, value := range h.PAXRecords {
-			if name, ok := strings.CutPrefix(key, xattrRecord); ok {
-				xattrs[name] = base64.StdEncoding.EncodeToString([]byte(value))
-			}
-		}
-		entry := map[string]any{
-			"type": tocName(h.Typeflag), "name": h.Name, "linkName": h.Linkname, "mode": h.Mode, "size": h.Size, "uid": h.Uid, "gid": h.Gid,
-			"modtime": h.ModTime, "accesstime": time.Time{}, "devMajor": h.Devmajor, "devMinor": h.Devminor, "xattrs": xattrs,
-		}
-		entries = append(entries, entry)
-		data := plain[at : at+h.Size]
-		from = at + h.Size
-		if len(data) == 0 {
-			continue
-		}
-		entry["digest"], entry["offset"] = digestOf(data).String(), len(blob)
-		for off := 0; off < len(data); {
-			n := min(len(data)-off, 30_000)
-			zeros := len(data[off:]) - len(bytes.TrimLeft(data[off:], "\x00"))
-			kind := ""
-			if zeros >= 1024 {
-				n, kind = zeros, "zeros"
-			}
-			if off > 0 || n < len(data) {
-				entry["offset"], entry["chunkOffset"], entry["chunkSize"] = len(blob), off, n
-				entry["chunkType"], entry["chunkDigest"] = kind, digestOf(data[off:off+n]).String()
-			}
-			blob = append(blob, zstandard(t, data[off:off+n])...)
-			if off += n; off < len(data) {
-				entry = map[string]any{"type": "chunk", "name": h.Name}
-				entries = append(entries, entry)
-			}
-		}
-	}
-	blob = append(blob, zstandard(t, plain[from:])...)
-	toc, err := json.Marshal(map[string]any{"version": 1, "entries": entries, "tarSplitDigest": "sha256:00"})
+	l, err := layers.ZstdChunked.Encode(plain)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return withChunkedTOC(t, blob, toc)
+	return l.Blob, l.Annotations
 }
 
 // withChunkedTOC adds a table to the frames of files.
-func withChunkedTOC(t testing.TB, blob, toc []byte) ([]byte, map[string]string) {
-	compressed := zstandard(t, toc)
-	at := len(blob) + 8
-	blob = appendSkippable(blob, compressed)
-	blob = appendSkippable(blob, []byte("tar-split"))
-	footer := make([]byte, 56)
-	binary.LittleEndian.PutUint64(footer, uint64(at))
-	blob = appendSkippable(blob, append(footer, chunkedMagics[0]...))
-	return blob, map[string]string{
-		chunkedKeys[0].position: fmt.Sprintf("%d:%d:%d:1", at, len(compressed), len(toc)),
-		chunkedKeys[0].checksum: digestOf(compressed).String(),
-	}
-}
-
-func appendSkippable(b, body []byte) []byte {
-	b = append(b, "\x50\x2a\x4d\x18"...)
-	b = binary.LittleEndian.AppendUint32(b, uint32(len(body)))
-	return append(b, body...)
-}
-
-func tocName(flag byte) string {
-	for name, f := range tocTypes {
-		if f == flag {
-			return name
-		}
-	}
-	return "?"
+func withChunkedTOC(_ testing.TB, blob, toc []byte) ([]byte, map[string]string) {
+	return layers.WithChunkedTOC(blob, toc)
 }
 
 // withStargzTOC adds a table to the members of files.
