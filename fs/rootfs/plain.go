@@ -129,7 +129,7 @@ func (x *Index) copySpan(ctx context.Context, w io.Writer, blob readat.Reader, i
 	size := x.spans.end(i) - s.off
 	// No codec makes more of anything. Behind the bytes that are wanted there may
 	// be others that belong to nobody, of directories without files for instance.
-	likely := int64(s.skip) + size
+	likely := int64(s.skip) + min(size, rangeSize)
 	likely += likely/16 + 1024
 	in := &blobRange{ctx: ctx, blob: blob, off: s.from, end: s.to, piece: min(likely, rangeSize)}
 	plain, done, err := x.decode(in, i)
