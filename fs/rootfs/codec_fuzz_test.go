@@ -11,10 +11,17 @@ import (
 // fuzzLimit is how much of a bomb is inflated.
 const fuzzLimit = 1 << 20
 
+// fuzzMemory is what that may take, in bytes: what was inflated, several times as it
+// grows, and what a decoder has.
+const fuzzMemory = 16 << 20
+
 // fuzzDecode decodes whatever it is given: what is wrong is told by one of the errors that
 // there are, and where decoding can begin it goes on as it did.
 func fuzzDecode(t *testing.T, b []byte) (plain []byte, err error) {
-	plain, points, err := decodeAll(bytes.NewReader(b), func(r io.Reader) io.Reader { return io.LimitReader(r, fuzzLimit) })
+	var points []point
+	allocates(t, b, fuzzMemory, 64, func() {
+		plain, points, err = decodeAll(bytes.NewReader(b), func(r io.Reader) io.Reader { return io.LimitReader(r, fuzzLimit) })
+	})
 	if err != nil && !errors.Is(err, ErrFormat) && !errors.Is(err, ErrTooLarge) && !errors.Is(err, io.ErrUnexpectedEOF) {
 		t.Fatal(err)
 	}

@@ -303,20 +303,22 @@ func FuzzScan(f *testing.F) {
 		var entries []Entry
 		s := NewScanner(bytes.NewReader(archive))
 		s.sparse = maxSparse - 1<<20 // no more than one can wait for
-		for {
-			e, err := s.Next()
-			var hidden *EntryError
-			if errors.As(err, &hidden) {
-				continue
+		allocates(t, archive, 4<<20, 64, func() {
+			for {
+				e, err := s.Next()
+				var hidden *EntryError
+				if errors.As(err, &hidden) {
+					continue
+				}
+				if err != nil {
+					break
+				}
+				if reason := e.check(); reason != "" {
+					t.Fatal(reason)
+				}
+				entries = append(entries, e)
 			}
-			if err != nil {
-				break
-			}
-			if reason := e.check(); reason != "" {
-				t.Fatal(reason)
-			}
-			entries = append(entries, e)
-		}
+		})
 		again := tar.NewReader(bytes.NewReader(archive))
 		for _, e := range entries {
 			if e.Type != tar.TypeReg || e.Size > 1<<20 || e.Data+e.Stored() > int64(len(archive)) {

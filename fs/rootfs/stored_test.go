@@ -122,7 +122,9 @@ func FuzzParseIndex(f *testing.F) {
 	}
 	blob := &countedReader{b: gzipped(6, nil)(f, plain)}
 	f.Fuzz(func(t *testing.T, b []byte) {
-		x, err := parseIndex(resummed(b))
+		var x *Index
+		var err error
+		allocates(t, b, 1<<20, 64, func() { x, err = parseIndex(resummed(b)) })
 		if err != nil {
 			return
 		}

@@ -152,7 +152,10 @@ func FuzzParseTable(f *testing.F) {
 		f.Add(table.Bytes())
 	}
 	f.Fuzz(func(t *testing.T, b []byte) {
-		if table, err := ParseTable(b); err == nil {
+		var table *Table
+		var err error
+		allocates(t, b, 1<<20, 64, func() { table, err = ParseTable(b) })
+		if err == nil {
 			rebuild(t, table)
 		}
 	})

@@ -159,7 +159,9 @@ func fuzzTOC(f *testing.F, with func(testing.TB, []byte, []byte) ([]byte, map[st
 	f.Fuzz(func(t *testing.T, toc []byte) {
 		blob, annotations := with(t, files, toc)
 		r := &countedReader{b: blob}
-		x, err := OpenTOC(t.Context(), digestOf(blob), r, annotations, nil)
+		var x *Index
+		var err error
+		allocates(t, toc, 16<<20, 256, func() { x, err = OpenTOC(t.Context(), digestOf(blob), r, annotations, nil) })
 		if err != nil {
 			if !errors.Is(err, ErrNoTOC) {
 				t.Fatal(err)
