@@ -1,10 +1,13 @@
 // Command unpack unpacks the layers of an image as containerd does, and prints as
-// JSON what is there then. The tests of fs/rootfs compare with it.
+// JSON what is there then. The tests of fs/rootfs and internal/mounted compare with it.
 //
 // unpack overlay LAYER... unpacks each layer, the lowest first, into a directory of
 // its own, and has the kernel lay those over each other. unpack directory LAYER...
 // unpacks one after the other into the same directory, as containerd does where there
-// is no overlayfs. Layers are plain tar archives.
+// is no overlayfs. Layers are plain tar archives. With -- COMMAND ARGUMENT... behind
+// them, a program is run there in place of the list. unpack list DIRECTORY unpacks
+// nothing and lists what is there; unpack diff BEFORE AFTER writes the layer by which
+// one directory becomes the other.
 //
 // It needs root. All that it makes is in a mount namespace of its own, on a tmpfs,
 // and gone with it.
@@ -31,30 +34,53 @@ import (
 const inside = "inside"
 
 func main() {
-	if len(os.Args) > 3 && os.Args[1] == inside {
-		if err := run(os.Args[2], os.Args[3:]); err != nil {
+	switch args := os.Args[1:]; {
+	case len(args) == 2 && args[0] == "list":
+		if err := show(args[1]); err != nil {
 			fail(err)
 		}
-		return
-	}
-	if len(os.Args) < 3 {
-		fail(errors.New("usage: unpack overlay|directory LAYER…"))
-	}
-	// A process that has threads, as each of Go's has, cannot have another namespace
-	// for all of them: it has to begin in it.
-	c := exec.CommandContext(context.Background(), "/proc/self/exe", append([]string{inside}, os.Args[1:]...)...)
-	c.Stdout, c.Stderr = os.Stdout, os.Stderr
-	c.SysProcAttr = &syscall.SysProcAttr{Unshareflags: syscall.CLONE_NEWNS, Pdeathsig: syscall.SIGKILL}
-	if err := c.Run(); err != nil {
-		fail(err)
+	case len(args) == 3 && args[0] == "diff":
+		if err := archive.WriteDiff(context.Background(), os.Stdout, args[1], args[2]); err != nil {
+			fail(err)
+		}
+	case len(args) > 2 && args[0] == inside:
+		if err := run(args[1], args[2:]); err != nil {
+			fail(err)
+		}
+	case len(args) < 2:
+		fail(errors.New("usage: unpack overlay|directory LAYER… [-- COMMAND ARGUMENT…], unpack list DIRECTORY, unpack diff BEFORE AFTER"))
+	default:
+		// A process that has threads, as each of Go's has, cannot have another namespace
+		// for all of them: it has to begin in it.
+		c := exec.CommandContext(context.Background(), "/proc/self/exe", append([]string{inside}, args...)...)
+		c.Stdout, c.Stderr = os.Stdout, os.Stderr
+		c.SysProcAttr = &syscall.SysProcAttr{Unshareflags: syscall.CLONE_NEWNS, Pdeathsig: syscall.SIGKILL}
+		if err := c.Run(); err != nil {
+			fail(err)
+		}
 	}
 }
 
-func run(how string, layers []string) error {
+func run(how string, args []string) error {
+	layers, command := args, []string(nil)
+	if i := slices.Index(args, "--"); i >= 0 {
+		layers, command = args[:i], args[i+1:]
+	}
 	root, err := unpack(how, layers)
 	if err != nil {
 		return err
 	}
+	if len(command) == 0 {
+		return show(root)
+	}
+	c := exec.CommandContext(context.Background(), command[0], command[1:]...)
+	c.Dir, c.Stdout, c.Stderr = root, os.Stdout, os.Stderr
+	c.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	return c.Run()
+}
+
+// show prints what is in a directory.
+func show(root string) error {
 	files, err := list(root)
 	if err != nil {
 		return err
@@ -62,7 +88,12 @@ func run(how string, layers []string) error {
 	return json.NewEncoder(os.Stdout).Encode(files)
 }
 
+// fail ends the process. A program that was run, or this one run again, has said what
+// failed, and its status is passed on.
 func fail(err error) {
+	if exit := (*exec.ExitError)(nil); errors.As(err, &exit) && exit.ExitCode() > 0 {
+		os.Exit(exit.ExitCode())
+	}
 	fmt.Fprintln(os.Stderr, "unpack:", err)
 	os.Exit(1)
 }
@@ -114,7 +145,7 @@ func unpack(how string, layers []string) (string, error) {
 
 // private mounts a tmpfs in the namespace of this process and nowhere else.
 func private() (string, error) {
-	const work = "/run"
+	const work = "/run" // which nobody needs here
 	if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""); err != nil {
 		return "", fmt.Errorf("make mounts private: %w", err)
 	}
