@@ -67,7 +67,11 @@ func TestManyFiles(t *testing.T) {
 	}
 	random := rand.New(rand.NewPCG(1, 1))
 	base := written(t, m, "base", func(add func(tar.Header, []byte)) {
+		add(tar.Header{Name: "srv/", Typeflag: tar.TypeDir, Mode: 0o755}, nil)
 		for i := range files {
+			if i%10_000 == 0 {
+				add(tar.Header{Name: fmt.Sprintf("srv/%d/", i/10_000), Typeflag: tar.TypeDir, Mode: 0o755}, nil)
+			}
 			if i%100 == 0 {
 				add(tar.Header{Name: directory(i), Typeflag: tar.TypeDir, Mode: 0o755}, nil)
 			}
@@ -110,7 +114,6 @@ func written(t *testing.T, m *Mount, name string, write func(add func(tar.Header
 			t.Fatal(err)
 		}
 	}
-	add(tar.Header{Name: "./", Typeflag: tar.TypeDir, Mode: 0o755}, nil)
 	write(add)
 	if err := errors.Join(w.Close(), f.Close()); err != nil {
 		t.Fatal(err)
