@@ -1,9 +1,11 @@
 package rootfs
 
 import (
+	"archive/tar"
 	"encoding/json"
 	"fmt"
 	"os/exec"
+	"strings"
 	"testing"
 
 	"github.com/ocidistfs/ocidistfs/internal/layers"
@@ -36,7 +38,8 @@ func seenOnMount(t *testing.T, program, dir string) []seenFile {
 // stored in each way.
 func onMount(t *testing.T, m *mounted.Mount, program string, archives [][]byte, f *Filesystem) {
 	t.Helper()
-	seen := see(t, f, archives)
+	seen, sources := see(t, f, archives), map[string]int{}
+	layersOf(f, f.Root(), "", sources)
 	for _, e := range layers.All() {
 		var stored []layers.Layer
 		for _, archive := range archives {
@@ -51,12 +54,40 @@ func onMount(t *testing.T, m *mounted.Mount, program string, archives [][]byte, 
 			t.Fatal(err)
 		}
 		want, there := seen, seenOnMount(t, program, root)
+		checkLayers(t, there, sources, stored)
 		if e.Seconds {
 			want, there = bySecond(want), bySecond(there)
 		}
 		if d := difference(lines(there, true), lines(want, true)); d != "" {
 			t.Errorf("%s: the mount (ours) has not what it should have:\n%s", e.Name, d)
 		}
+	}
+}
+
+// layersOf says which layer each file and directory below one is from.
+func layersOf(f *Filesystem, dir Node, name string, sources map[string]int) {
+	for _, c := range f.Children(dir) {
+		path := strings.TrimPrefix(name+"/"+c.Name, "/")
+		sources[path], _ = f.Source(c.Node)
+		layersOf(f, c.Node, path, sources)
+	}
+}
+
+// checkLayers takes the attributes away that say which layer a file is from, and what made
+// that, and checks the former. Only files and directories have them, and the root is
+// from none.
+func checkLayers(t *testing.T, seen []seenFile, sources map[string]int, stored []layers.Layer) {
+	t.Helper()
+	for _, f := range seen {
+		want := ""
+		if layer, ok := sources[string(f.Name)]; ok && (f.Mode&0o170000 == formats[tar.TypeReg] || f.Mode&0o170000 == formats[tar.TypeDir]) {
+			want = digestOf(stored[layer].Blob).String()
+		}
+		if got := string(f.Xattrs["user.oci.layer"]); got != want {
+			t.Errorf("%q is said to be from layer %q, not %q", f.Name, got, want)
+		}
+		delete(f.Xattrs, "user.oci.layer")
+		delete(f.Xattrs, "user.oci.history")
 	}
 }
 
