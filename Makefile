@@ -7,7 +7,7 @@ LDFLAGS  := -s -w -X main.version=$(VERSION)
 BUILD    := CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)'
 
 .DEFAULT_GOAL := build
-.PHONY: build test race single user docs filesystems interop manners chaos chaos-smoke bench bench-smoke benchstat demo lint fuzz cross help clean
+.PHONY: build test race single user docs filesystems rootfs rootfs-smoke interop manners chaos chaos-smoke bench bench-smoke benchstat demo lint fuzz cross help clean
 
 build: ## build dist/ocidistfs
 	$(BUILD) -o dist/ocidistfs ./cmd/ocidistfs
@@ -39,6 +39,22 @@ filesystems: ## run the tests of the cache on XFS, btrfs and ext4 (root; xfsprog
 	@command -v mkfs.xfs >/dev/null && command -v mkfs.btrfs >/dev/null || { apt-get update -qq && \
 		DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends xfsprogs btrfs-progs >/dev/null; }
 	CGO_ENABLED=0 OCIDISTFS_TEST_FILESYSTEMS=1 $(GO) test -count=1 -timeout 5m -run TestFilesystems ./cmd/ocidistfs
+
+# What internal/mounted shows on a mount; containerd and its suite are pinned in
+# internal/unpack.
+SYSTEMS := debootstrap busybox-static
+
+rootfs: ## compare what is in images, stored in five ways, with containerd on overlayfs, and run its suite, diff and find on a mount (root, /dev/fuse)
+	@if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && ! dpkg -s $(SYSTEMS) >/dev/null 2>&1; then \
+		apt-get update -qq; \
+		DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $(SYSTEMS) >/dev/null || echo "not all is installed"; \
+	fi
+	OCIDISTFS_ROOTFS=1 OCIDISTFS_ROOTFS_SEEDS=500 CGO_ENABLED=0 $(GO) test -count=1 -v -timeout 60m -run 'TestRandomStacks|OnMount' ./fs/rootfs
+	OCIDISTFS_ROOTFS=1 CGO_ENABLED=0 $(GO) test -count=1 -v -timeout 60m ./internal/mounted
+
+rootfs-smoke: ## the same with fewer images, of what is on this machine
+	OCIDISTFS_ROOTFS=smoke CGO_ENABLED=0 $(GO) test -count=1 -timeout 8m -run OnMount ./fs/rootfs
+	OCIDISTFS_ROOTFS=smoke CGO_ENABLED=0 $(GO) test -count=1 -timeout 8m ./internal/mounted
 
 # What internal/interop needs of Debian; Go programs are pinned in internal/loaders,
 # docker's engine and BuildKit in internal/engine.
@@ -104,10 +120,13 @@ lint: ## run the linter, which is pinned in internal/lint
 	$(GO) build -C internal/lint -o $(CURDIR)/dist/golangci-lint github.com/golangci/golangci-lint/v2/cmd/golangci-lint
 	./dist/golangci-lint run --concurrency 2 ./...
 
+# The packages with targets that are fuzzed.
+FUZZ ?= ./...
+
 # Until Go 1.27 a run can fail with nothing but a deadline when its time is up
 # (golang/go#75804): that is no finding.
-fuzz: ## fuzz each target for FUZZTIME
-	@for package in $$($(GO) list ./...); do \
+fuzz: ## fuzz each target of the packages FUZZ for FUZZTIME
+	@for package in $$($(GO) list $(FUZZ)); do \
 		for target in $$($(GO) test -list '^Fuzz' $$package | grep '^Fuzz'); do \
 			echo "== $$package $$target"; \
 			said=$$($(GO) test -run '^$$' -fuzz "^$$target\$$" -fuzzminimizetime 1x -fuzztime $(FUZZTIME) $$package 2>&1); \
