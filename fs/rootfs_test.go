@@ -118,3 +118,19 @@ func TestRootfsKeptByKernel(t *testing.T) {
 		t.Errorf("%d bytes were read of the cache again", again-read)
 	}
 }
+
+// "With --exec programs run that are in images; without, none do."
+func TestRootfsExec(t *testing.T) {
+	program := registrytest.Member{Header: tar.Header{Typeflag: tar.TypeReg, Name: "hello", Mode: 0o755}, Content: "#!/bin/sh\necho it runs\n"}
+	for _, exec := range []bool{false, true} { // by a shell: whoever starts a program looks at it first
+		m := mountRegistry(t, Options{Exec: exec})
+		out, err := try(t, "sh", "-c", m.pushRootfs(t, "app", program)+"/hello")
+		if (err == nil) != exec || exec && out != "it runs\n" {
+			t.Errorf("with exec %t: %q, %v", exec, out, err)
+		}
+		options := run(t, "sh", "-c", "grep -F ' "+m.dir+" ' /proc/self/mountinfo")
+		if strings.Contains(options, "noexec") == exec || !strings.Contains(options, "nosuid,nodev") {
+			t.Errorf("with exec %t it is mounted as %s", exec, options)
+		}
+	}
+}

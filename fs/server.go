@@ -28,6 +28,7 @@ const typeName = "ocidistfs"
 type Options struct {
 	AllowOther bool   // others than the mounter may look, by mode bits
 	UID, GID   uint32 // owner of everything
+	Exec       bool   // programs that are in images may be run
 	// OpTimeout ends an operation that takes longer; 0 is a minute.
 	OpTimeout time.Duration
 	Logger    *slog.Logger // nil discards
@@ -107,7 +108,7 @@ func Mount(mountpoint string, tree tree.Dir, opts Options) (*Server, error) {
 		},
 		Logger: log.New(logWriter{opts.Logger}, "", 0),
 	}
-	restrict(options)
+	restrict(options, opts.Exec)
 	release, err := claim(mountpoint)
 	if err != nil {
 		return nil, fmt.Errorf("mount %s: %w", mountpoint, err)

@@ -18,15 +18,22 @@ import (
 // remoteIO is for a registry that failed.
 const remoteIO = syscall.EREMOTEIO
 
-// restrict makes the mount read-only and harmless. Root mounts by the system
-// call, without fusermount3, which others need.
-func restrict(o *fuse.MountOptions) {
+// restrict makes the mount read-only and harmless: what is in images runs only where it is
+// to, and never with the rights of another user. Root mounts by the system call, without
+// fusermount3, which others need.
+func restrict(o *fuse.MountOptions, exec bool) {
 	if os.Geteuid() == 0 {
 		o.DirectMountStrict = true
-		o.DirectMountFlags = unix.MS_RDONLY | unix.MS_NOSUID | unix.MS_NODEV | unix.MS_NOEXEC
+		o.DirectMountFlags = unix.MS_RDONLY | unix.MS_NOSUID | unix.MS_NODEV
+		if !exec {
+			o.DirectMountFlags |= unix.MS_NOEXEC
+		}
 		return
 	}
-	o.Options = []string{"ro", "nosuid", "nodev", "noexec"}
+	o.Options = []string{"ro", "nosuid", "nodev"}
+	if !exec {
+		o.Options = append(o.Options, "noexec")
+	}
 }
 
 // readAheadKB is how far the kernel reads ahead of a sequential reader. Its

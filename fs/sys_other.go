@@ -15,7 +15,7 @@ const remoteIO = syscall.EIO
 
 var errLinuxOnly = errors.New("mounts are for Linux; the commands tags, manifest and pull work here too")
 
-func restrict(*fuse.MountOptions)         {}
+func restrict(*fuse.MountOptions, bool)   {}
 func raiseReadAhead(string, *slog.Logger) {}
 func mountTable() ([]mountEntry, error)   { return nil, errLinuxOnly }
 func detach(string) error                 { return errLinuxOnly }

@@ -37,6 +37,7 @@ type mount struct {
 	Platform   string
 	Registries hosts
 	AllowOther bool
+	Exec       bool
 	UID, GID   uint32
 }
 
@@ -79,6 +80,7 @@ func addMount(app *kingpin.Application) (string, command) {
 	platformFlag(cmd, &m.Platform)
 	cmd.Flag("registry", "List this host in the root (repeatable, or a list with commas).").PlaceHolder("HOST").SetValue(&m.Registries)
 	cmd.Flag("allow-other", "Let other users look, by mode bits: what they look at is asked for with the credentials of who mounts.").BoolVar(&m.AllowOther)
+	cmd.Flag("exec", "Let programs run that are in images, as below rootfs.").BoolVar(&m.Exec)
 	cmd.Flag("uid", "Owner of the files; by default who mounts.").PlaceHolder("UID").Default(fmt.Sprint(os.Getuid())).Uint32Var(&m.UID)
 	cmd.Flag("gid", "Group of the files; by default that of who mounts.").PlaceHolder("GID").Default(fmt.Sprint(os.Getgid())).Uint32Var(&m.GID)
 	cmd.Flag("foreground", "Stay, until a signal or an unmount.").Short('f').BoolVar(&foreground)
@@ -227,7 +229,7 @@ func (m *mount) serve(ctx context.Context, log *slog.Logger, ready func() error)
 	})
 	defer t.Close()
 	server, err := fs.Mount(m.Mountpoint, t.Root(), fs.Options{
-		AllowOther: m.AllowOther, UID: m.UID, GID: m.GID, OpTimeout: m.OpTimeout, Logger: log, Errors: mistakes, Memory: int64(m.Memory),
+		AllowOther: m.AllowOther, Exec: m.Exec, UID: m.UID, GID: m.GID, OpTimeout: m.OpTimeout, Logger: log, Errors: mistakes, Memory: int64(m.Memory),
 		Status: m.status(client, store, t, platform),
 	})
 	if err != nil {

@@ -27,6 +27,7 @@ type mountStatus struct {
 	ListTTL    string         `json:"listTTL"`
 	Offline    bool           `json:"offline"`
 	Stale      []staleTag     `json:"stale"`
+	Layers     []layerPass    `json:"layers"`
 	CacheDir   string         `json:"cacheDir"`
 	CacheRoom  cache.Room     `json:"cacheRoom"`
 	Cache      cache.Stats    `json:"cache"`
@@ -39,7 +40,7 @@ func (m *mount) status(client *registry.Client, store *cache.Store, t *tree.Tree
 	return func() any {
 		return mountStatus{
 			versionString(), runtime.Version(), os.Getpid(), runtime.NumGoroutine(), m.Mountpoint, started, platform.String(),
-			m.TagTTL.String(), m.ListTTL.String(), m.Staleness.Offline, staleTags(t.Stale(), time.Now()), store.Dir(), store.Room(), store.Stats(), client.Stats(),
+			m.TagTTL.String(), m.ListTTL.String(), m.Staleness.Offline, staleTags(t.Stale(), time.Now()), layerPasses(t.Passes()), store.Dir(), store.Room(), store.Stats(), client.Stats(),
 		}
 	}
 }
@@ -61,6 +62,25 @@ func staleTags(tags []tree.StaleTag, now time.Time) []staleTag {
 	for _, t := range tags[:min(len(tags), shownStale)] {
 		age := max(now.Sub(t.Confirmed), 0).Round(time.Second)
 		shown = append(shown, staleTag{t.Reference, t.Digest, age.String(), t.Since.UTC(), t.Reason})
+	}
+	return shown
+}
+
+// A layerPass is a layer that is being read, since somebody looks into an image.
+type layerPass struct {
+	Repository string `json:"repository"`
+	Digest     string `json:"digest"`
+	Read       int64  `json:"readBytes"`
+	Size       int64  `json:"sizeBytes"`
+}
+
+// shownPasses bounds how many a status has.
+const shownPasses = 100
+
+func layerPasses(passes []tree.LayerPass) []layerPass {
+	shown := make([]layerPass, 0, min(len(passes), shownPasses))
+	for _, p := range passes[:min(len(passes), shownPasses)] {
+		shown = append(shown, layerPass{p.Repository, p.Layer.String(), p.Read, p.Size})
 	}
 	return shown
 }

@@ -61,6 +61,13 @@ func (r mountReport) write(w *strings.Builder, now time.Time) {
 	if n := len(m.Stale); n > 0 {
 		line("stale", "%s, since registries fail; the first: %s, of %s ago", count(n, "tag"), m.Stale[0].Reference, m.Stale[0].Age)
 	}
+	if n := len(m.Layers); n > 0 {
+		var read, all int64
+		for _, l := range m.Layers {
+			read, all = read+l.Read, all+l.Size
+		}
+		line("layers", "%s being read, to look into images: %s of %s", count(n, "layer"), size(read), size(all))
+	}
 	line("cache", "%s", m.CacheDir)
 	if u := r.Usage; u != nil {
 		line("", "%s, %s; partial: %s, %s", count(u.Blobs, "blob"), size(u.BlobBytes), count(u.Partial, "blob"), size(u.PartialBytes))

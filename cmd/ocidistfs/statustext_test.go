@@ -42,6 +42,7 @@ func TestWriteReports(t *testing.T) {
 		Cache:      cache.Stats{Active: 2, Mismatches: 1},
 		Offline:    true,
 		Stale:      []staleTag{{Reference: "r.io/a:1", Age: "10m0s"}, {Reference: "r.io/a:2", Age: "1s"}},
+		Layers:     []layerPass{{Read: 1000, Size: 1e6}, {Read: 500, Size: 500}},
 		Registries: registry.Stats{Hosts: map[string]registry.HostStats{}},
 	}}
 	for i := range 12 {
@@ -56,6 +57,7 @@ func TestWriteReports(t *testing.T) {
 	for _, want := range []string{
 		"  offline    no request is made\n",
 		"  stale      2 tags, since registries fail; the first: r.io/a:1, of 10m0s ago\n",
+		"  layers     2 layers being read, to look into images: 1.5 kB of 1.0 MB\n",
 		"             10.0 GB at most; 3.0 GB are free on its disk, of which 1.0 GB are left alone\n",
 		"/mnt/reg\n", "(1 hour)\n", "  transfers  2 active;", "1 blob did not match the digest\n",
 		"             host11.example: 11, 0 B\n             host10.example", "and 2 more hosts\n",

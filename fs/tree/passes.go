@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -230,6 +231,29 @@ func (p *pass) add(more int64) {
 			(*advanced)()
 		}
 	}
+}
+
+// A LayerPass is a layer that is being read.
+type LayerPass struct {
+	Repository string // "host/path"
+	Layer      registry.Digest
+	Read, Size int64 // compressed bytes that came, of how many
+}
+
+// Passes are the layers that are being read, in the order of their digests. Of a layer that
+// waits for its turn nothing came.
+func (t *Tree) Passes() []LayerPass {
+	p := t.passes
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	all := make([]LayerPass, 0, len(p.inAir))
+	for _, one := range p.inAir {
+		one.mu.Lock()
+		all = append(all, LayerPass{one.key.repository, one.key.layer, one.read, one.size})
+		one.mu.Unlock()
+	}
+	slices.SortFunc(all, func(a, b LayerPass) int { return strings.Compare(a.Layer.Hex, b.Layer.Hex) })
+	return all
 }
 
 // entryReports reports the first few entries of a layer that are not shown: a hostile one

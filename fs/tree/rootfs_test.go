@@ -273,9 +273,15 @@ func TestRootfsOutlivesReader(t *testing.T) {
 	if _, err := root.Lookup(ctx, "a"); !errors.Is(err, context.Canceled) {
 		t.Errorf("the wait ended with %v", err)
 	}
+	if all := f.tree.Passes(); len(all) != 1 || all[0].Repository != f.path("app") || all[0].Size == 0 || all[0].Read != 0 {
+		t.Errorf("what is being read is %+v", all)
+	}
 	close(release)
 	if _, err := root.Lookup(t.Context(), "a"); err != nil {
 		t.Error(err)
+	}
+	if all := f.tree.Passes(); len(all) != 0 {
+		t.Errorf("afterwards it is %+v", all)
 	}
 	for blob, times := range f.blobsAsked() {
 		if times != 1 {
