@@ -2,7 +2,6 @@ package fs
 
 import (
 	"context"
-	"slices"
 	"strings"
 	"syscall"
 
@@ -51,13 +50,12 @@ func (n *node) innerNames(ctx context.Context, inner tree.Attributed) ([]string,
 	var names []string
 	errno := n.do(ctx, "", func(ctx context.Context) error {
 		all, err := inner.Attributes(ctx)
-		for name := range all {
-			if root || !strings.HasPrefix(name, trustedPrefix) {
-				names = append(names, name)
+		for _, a := range all {
+			if root || !strings.HasPrefix(a.Name, trustedPrefix) {
+				names = append(names, a.Name)
 			}
 		}
 		return err
 	})
-	slices.Sort(names)
 	return names, errno
 }

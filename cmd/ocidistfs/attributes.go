@@ -2,8 +2,6 @@ package main
 
 import (
 	"context"
-	"maps"
-	"slices"
 
 	"github.com/ocidistfs/ocidistfs/fs/tree"
 )
@@ -12,7 +10,7 @@ import (
 // it stands for no content. How much of it is in the cache says nothing of a copy.
 func attributesOf(ctx context.Context, node tree.Node) ([]tree.Attribute, error) {
 	if inner, ok := node.(tree.Attributed); ok {
-		return innerAttributes(ctx, inner)
+		return inner.Attributes(ctx)
 	}
 	described, ok := node.(tree.Described)
 	if !ok {
@@ -29,17 +27,4 @@ func attributesOf(ctx context.Context, node tree.Node) ([]tree.Attribute, error)
 		}
 	}
 	return all, nil
-}
-
-// innerAttributes are those of what is in an image, by their names.
-func innerAttributes(ctx context.Context, node tree.Attributed) ([]tree.Attribute, error) {
-	all, err := node.Attributes(ctx)
-	if err != nil {
-		return nil, err
-	}
-	var sorted []tree.Attribute
-	for _, name := range slices.Sorted(maps.Keys(all)) {
-		sorted = append(sorted, tree.Attribute{Name: name, Value: all[name]})
-	}
-	return sorted, nil
 }

@@ -405,12 +405,12 @@ func TestRootfsExtendedAttributes(t *testing.T) {
 		return d.String()
 	}
 	all, err := inner("bin/ping").Attributes(t.Context())
-	if want := map[string]string{"security.capability": capability, layerAttribute: of(0)}; err != nil || !maps.Equal(all, want) {
+	if want := []Attribute{{"security.capability", capability}, {LayerAttribute, of(0)}}; err != nil || !slices.Equal(all, want) {
 		t.Errorf("ping has %q, %v", all, err)
 	}
 	before := f.blobsAsked()
 	for n, name := range []string{"bin/ping", "bin/also"} {
-		value, ok, err := inner(name).Attribute(t.Context(), historyAttribute)
+		value, ok, err := inner(name).Attribute(t.Context(), HistoryAttribute)
 		if !ok || err != nil || !strings.Contains(value, `"step `+strconv.Itoa(n)+`"`) {
 			t.Errorf("%s was made by %q, %v", name, value, err)
 		}
@@ -418,7 +418,7 @@ func TestRootfsExtendedAttributes(t *testing.T) {
 	if after := f.blobsAsked(); len(after) != len(before)+1 {
 		t.Errorf("to ask for the history took %v", after)
 	}
-	if all, err = inner("bin/also").Attributes(t.Context()); err != nil || all[layerAttribute] != of(1) || !strings.Contains(all[historyAttribute], "step 1") {
+	if all, err = inner("bin/also").Attributes(t.Context()); err != nil || len(all) != 2 || all[0].Value != of(1) || !strings.Contains(all[1].Value, "step 1") {
 		t.Errorf("also has %q, %v", all, err)
 	}
 	if value, ok, err := inner("bin/ping").Attribute(t.Context(), "user.none"); ok || err != nil {

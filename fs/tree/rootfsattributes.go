@@ -8,18 +8,18 @@ import (
 
 // The extended attributes of files and directories in an image that say where they are from.
 const (
-	// layerAttribute is the digest of the layer.
-	layerAttribute = AttributePrefix + "layer"
-	// historyAttribute is the line of the image's history that made the layer, a JSON
+	// LayerAttribute is the digest of the layer.
+	LayerAttribute = AttributePrefix + "layer"
+	// HistoryAttribute is the line of the image's history that made the layer, a JSON
 	// object.
-	historyAttribute = AttributePrefix + "history"
+	HistoryAttribute = AttributePrefix + "history"
 )
 
 // An Attributed is a Node with extended attributes of its own.
 type Attributed interface {
 	Node
-	// Attributes are all that are known without a request, by their names.
-	Attributes(ctx context.Context) (map[string]string, error)
+	// Attributes are all that are known without a request.
+	Attributes(ctx context.Context) ([]Attribute, error)
 	// Attribute returns one, which may cost a request; ok says whether there is one.
 	Attribute(ctx context.Context, name string) (value string, ok bool, err error)
 }
@@ -33,33 +33,41 @@ var (
 
 // Attributes are those that the image gives the file, and where it is from. The kernel
 // hands out user attributes of files and directories alone (xattr(7)).
-func (n innerNode) Attributes(ctx context.Context) (map[string]string, error) {
+func (n innerNode) Attributes(ctx context.Context) ([]Attribute, error) {
 	a, err := n.image.files.Attr(ctx, n.node)
 	if err != nil {
 		return nil, err
 	}
-	all := make(map[string]string, len(a.Xattrs)+2)
+	all := make([]Attribute, 0, len(a.Xattrs)+2)
+	layer, ok := n.layer()
 	for _, x := range a.Xattrs {
-		all[x.Name] = x.Value
-	}
-	if layer, ok := n.layer(); ok {
-		all[layerAttribute] = n.image.layers[layer].Digest.String()
-		delete(all, historyAttribute)
-		if config, err := n.image.configOf(ctx, false); err == nil && config.history(layer) != "" {
-			all[historyAttribute] = config.history(layer)
+		// A copy of what was in an image may have brought its own.
+		if !ok || x.Name != LayerAttribute && x.Name != HistoryAttribute {
+			all = append(all, Attribute{x.Name, x.Value})
 		}
+	}
+	if !ok {
+		return all, nil
+	}
+	all = append(all, Attribute{LayerAttribute, n.image.layers[layer].Digest.String()})
+	if config, err := n.image.configOf(ctx, false); err == nil && config.history(layer) != "" {
+		all = append(all, Attribute{HistoryAttribute, config.history(layer)})
 	}
 	return all, nil
 }
 
 func (n innerNode) Attribute(ctx context.Context, name string) (string, bool, error) {
-	if layer, ok := n.layer(); ok && name == historyAttribute {
+	if layer, ok := n.layer(); ok && name == HistoryAttribute {
 		config, err := n.image.configOf(ctx, true)
 		return config.history(layer), config.history(layer) != "", err
 	}
 	all, err := n.Attributes(ctx)
-	value, ok := all[name]
-	return value, ok, err
+	for _, a := range all {
+		if a.Name == name {
+			return a.Value, true, nil
+		}
+	}
+	return "", false, err
 }
 
 // layer is the position of the layer that a file or directory is from. The root directory is
