@@ -218,3 +218,35 @@ func BenchmarkPlainMade(b *testing.B) {
 		}
 	}
 }
+
+// BenchmarkPlainOpen opens a layer of which everything is on disk, reads 4 KiB and closes
+// it, as one does who reads many small files, while nobody else has it open and while
+// somebody has.
+func BenchmarkPlainOpen(b *testing.B) {
+	const size = 64 << 20
+	p := &madePlain{content: make([]byte, size), begins: []int64{0}}
+	_, _ = rand.NewChaCha8([32]byte{}).Read(p.content)
+	l := openStore(b, b.TempDir()).Layer(LayerID{Blob: digestOf(nil)})
+	fill(b, l, p.content, text("index"))
+	for _, name := range []string{"alone", "open"} {
+		b.Run(name, func(b *testing.B) {
+			if name == "open" {
+				other := openPlain(b, l, p)
+				mustReadPlain(b, other, p.content)
+			}
+			buffer := make([]byte, 4<<10)
+			off := int64(0)
+			b.ReportAllocs()
+			for b.Loop() {
+				r := l.Plain(p)
+				if _, err := r.ReadAt(b.Context(), buffer, off); err != nil {
+					b.Fatal(err)
+				}
+				_ = r.Close()
+				if off += int64(len(buffer)); off == size {
+					off = 0
+				}
+			}
+		})
+	}
+}

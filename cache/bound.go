@@ -239,6 +239,7 @@ func (s *Store) makeRoomIn(items []item, need int64) (freed int64, busy bool) {
 		return 0, true
 	}
 	s.dropAssemblies()
+	s.dropPlains()
 	if items == nil {
 		if items, err = inventory(s.dir); err != nil {
 			return 0, false

@@ -67,13 +67,14 @@ func layersDir(dir string) string { return filepath.Join(dir, "layers", "sha256"
 type Layer struct {
 	store *Store
 	id    LayerID
+	valid bool // that it can be kept
 	dir   string
 	mark  atomic.Pointer[layerMark]
 }
 
 // Layer returns the handle of a layer. It does nothing.
 func (s *Store) Layer(id LayerID) *Layer {
-	l := &Layer{store: s, id: id, dir: filepath.Join(layersDir(s.dir), id.name())}
+	l := &Layer{store: s, id: id, valid: id.valid(), dir: filepath.Join(layersDir(s.dir), id.name())}
 	if id.TOC == (v1.Hash{}) {
 		l.mark.Store(new(layerMark))
 	}
@@ -95,7 +96,7 @@ const (
 // Index returns the index that is kept, which the caller may keep and change. The
 // error is [iofs.ErrNotExist] where there is none, or none that can be read.
 func (l *Layer) Index() ([]byte, error) {
-	if !l.id.valid() {
+	if !l.valid {
 		return nil, fmt.Errorf("layer %s: not a sha256 digest: %w", l.id.Blob, iofs.ErrNotExist)
 	}
 	path := filepath.Join(l.dir, indexName)
@@ -128,7 +129,7 @@ func withoutTrailer(b []byte) ([]byte, error) {
 
 // DropIndex removes the index, which turned out to be of no use.
 func (l *Layer) DropIndex() error {
-	if !l.id.valid() {
+	if !l.valid {
 		return nil
 	}
 	unlock, err := l.store.lockState(l.id.Blob)
@@ -146,7 +147,7 @@ func (l *Layer) DropIndex() error {
 // PutIndex keeps an index without plain bytes: of a table of contents. It writes x
 // more than once. An error is one of x; that the disk does not take it is none.
 func (l *Layer) PutIndex(x io.WriterTo) error {
-	if err := l.setMark(x); err != nil || !l.id.valid() {
+	if err := l.setMark(x); err != nil || !l.valid {
 		return err
 	}
 	written, err := l.writeIndex(x)

@@ -27,6 +27,7 @@ func readLayerOnce(t testing.TB, l *Layer, p *madePlain) {
 		t.Error(err)
 	}
 	l.store.fetching.Wait()
+	l.store.dropPlains()
 }
 
 func hasFile(l *Layer, name string) bool { return exists(filepath.Join(l.dir, name)) }

@@ -25,7 +25,7 @@ type LayerFill struct {
 type filledBytes struct{ plain, mapping string }
 
 // Fill begins to keep the layer: of a pass over all of it.
-func (l *Layer) Fill() *LayerFill { return &LayerFill{layer: l, over: !l.id.valid()} }
+func (l *Layer) Fill() *LayerFill { return &LayerFill{layer: l, over: !l.valid} }
 
 // Write takes the next bytes. There is no error.
 func (f *LayerFill) Write(b []byte) (int, error) {
@@ -79,7 +79,7 @@ func (f *LayerFill) open() error {
 // that the disk does not take it is none.
 func (f *LayerFill) Keep(x io.WriterTo) error {
 	l := f.layer
-	if err := l.setMark(x); err != nil || !l.id.valid() {
+	if err := l.setMark(x); err != nil || !l.valid {
 		return err
 	}
 	index, err := l.writeIndex(x)

@@ -42,7 +42,7 @@ func (l *Layer) Plain(from Spans) *Plain {
 	if mark != nil {
 		k.mark = *mark
 	}
-	keeps := l.id.valid() && mark != nil && k.size >= 0 && k.size <= maxSize
+	keeps := l.valid && mark != nil && k.size >= 0 && k.size <= maxSize
 	return &Plain{content: l.store.acquirePlain(k, l.dir, keeps), from: from, users: 1}
 }
 
@@ -94,6 +94,7 @@ type plainContent struct {
 	keeps bool          // that they can be on disk at all
 	slots chan struct{} // one for each span that is being made
 	users int           // guarded by store.mu
+	idle  *time.Timer   // guarded by store.mu; to close the files
 
 	// changing is held, over disk I/O, by the one who opens or replaces file.
 	changing sync.Mutex
@@ -104,80 +105,6 @@ type plainContent struct {
 	looked   bool                // guarded by mu; that file is what there was
 	making   map[int64]*madeSpan // guarded by mu; by where they begin
 	keepFrom time.Time           // guarded by mu; when the disk is tried again
-}
-
-// keptPlains is of how many layers that nobody reads it stays in memory what is on
-// disk, so that a program that opens many files of a layer reads its map once.
-const keptPlains = 64
-
-// acquirePlain returns the shared state of plain bytes with one more user.
-func (s *Store) acquirePlain(k plainKey, dir string, keeps bool) *plainContent {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	c, ok := s.plains[k]
-	if !ok {
-		if c, ok = s.idlePlains.Peek(k); ok {
-			s.idlePlains.Remove(k)
-		} else {
-			c = &plainContent{store: s, key: k, dir: dir, keeps: keeps, slots: make(chan struct{}, maxMaking), making: map[int64]*madeSpan{}}
-		}
-		s.plains[k] = c
-	}
-	c.users++
-	return c
-}
-
-// releasePlain gives back what a reader, or a span being made for him, has. The last one of
-// the reader closes where his bytes come from, the last one of all the files.
-func (s *Store) releasePlain(p *Plain) error {
-	c := p.content
-	s.mu.Lock()
-	p.users--
-	closer, closes := p.from.(io.Closer)
-	closes = closes && p.users == 0
-	c.users--
-	last := c.users == 0
-	if last {
-		delete(s.plains, c.key)
-		s.idlePlains.Add(c.key, c)
-	}
-	s.mu.Unlock()
-	var err error
-	if last {
-		err = c.suspend()
-	}
-	if closes {
-		err = errors.Join(err, closer.Close())
-	}
-	return err
-}
-
-// suspend closes the files, unless somebody has come meanwhile, who would write to them.
-func (c *plainContent) suspend() error {
-	c.changing.Lock()
-	defer c.changing.Unlock()
-	f := c.detach()
-	if f == nil {
-		return nil
-	}
-	c.store.use(c.mapPath())
-	c.before = f
-	return f.close()
-}
-
-// detach takes the files away from readers that there are none of.
-func (c *plainContent) detach() *plainFile {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.store.mu.Lock()
-	defer c.store.mu.Unlock()
-	if c.users > 0 {
-		return nil // the last of them comes here as well
-	}
-	c.store.spans.drop(c)
-	f := c.file
-	c.file, c.looked = nil, false
-	return f
 }
 
 // readAt fills b, which lies within the plain bytes.

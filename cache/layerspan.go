@@ -98,7 +98,7 @@ func (c *plainContent) run(m *madeSpan) {
 	delete(c.making, m.begin)
 	c.mu.Unlock()
 	close(m.done)
-	_ = c.store.releasePlain(m.by) // closes files of which every write was checked
+	_ = c.store.releasePlain(m.by) // what its source says when it is closed is nobody's
 }
 
 // makeSpan makes a span on disk or, where that does not take it, in memory.

@@ -36,6 +36,7 @@ func inspectedLayers(t *testing.T) (s *Store, old, young *Layer, made *madePlain
 	}
 	_ = r.Close()
 	s.fetching.Wait()
+	s.dropPlains()
 	return s, old, young, made
 }
 

@@ -189,6 +189,7 @@ func (s *Store) Close() error {
 	s.end()
 	s.fetching.Wait()
 	s.assemblies.Purge()
+	s.dropPlains()
 	return nil
 }
 
