@@ -35,7 +35,10 @@ func Check(t testing.TB, dir string, elsewhere ...string) {
 	t.Helper()
 	before := mounts(t, dir, elsewhere)
 	t.Cleanup(func() {
-		for deadline := time.Now().Add(stopLimit); len(processes(t, dir)) > 0 && time.Now().Before(deadline); {
+		// Processes end after they were told to, and the kernel lets go of a loop device
+		// after its file system was unmounted everywhere, mount namespaces that were made
+		// meanwhile included.
+		for deadline := time.Now().Add(stopLimit); len(processes(t, dir))+len(loops(t, dir)) > 0 && time.Now().Before(deadline); {
 			<-time.After(pause)
 		}
 		for pid, line := range processes(t, dir) {
