@@ -60,6 +60,9 @@ func (c *Client) newEndpoint(host string, config endpointConfig, retries int) (*
 	return e, nil
 }
 
+// passOn has nobody wait until the endpoint wants to be asked again: there is a next one.
+func (e *endpoint) passOn() { e.steady.passesOn, e.brief.passesOn = true, true }
+
 // name is the endpoint for messages about mirrors.
 func (e *endpoint) name() string {
 	if e.config.scheme == "" {

@@ -174,6 +174,28 @@ func TestMirrorFails(t *testing.T) {
 	}
 }
 
+// A mirror that wants to be left alone is left alone, and nobody waits for it: there is
+// the registry.
+func TestMirrorWantsToBeLeftAlone(t *testing.T) {
+	m, origin := startWithTag(t), startWithTag(t)
+	m.Break(registrytest.Only(registrytest.Manifest, wants(429, "25")))
+	r := repositoryOf(t, clientOf(t, mirroredBy(t, origin.Host(), mirror(m.URL()))), origin.Host()+"/a")
+	begun := time.Now()
+	for range 3 {
+		if _, err := r.Manifest(t.Context(), "x"); err != nil {
+			t.Fatal(err)
+		}
+		lanes, err := r.lanes(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		lanes[0].rest.end() // it has rested for longer than its failure asks for
+	}
+	if took := time.Since(begun); took > 10*time.Second || m.Count(registrytest.Manifest) != 1 || origin.Count(registrytest.Manifest) != 3 {
+		t.Errorf("it took %s, the mirror was asked for %s, the registry for %s", took, asked(m), asked(origin))
+	}
+}
+
 // "When all fail, the registry itself decides the error, and the mirrors' reasons are
 // told with it."
 func TestAllFail(t *testing.T) {

@@ -38,6 +38,8 @@ type steady struct {
 	// maxWait is how long a request without a deadline waits for a host that wants
 	// to be left alone.
 	maxWait time.Duration
+	// passesOn has nobody wait for such a host at all.
+	passesOn bool
 }
 
 // RoundTrip sends a request until an answer is worth handing on, but no oftener
@@ -173,6 +175,9 @@ func (s *steady) enter(ctx context.Context, up *upstream, blob bool) (release fu
 
 // waits says whether it makes sense to wait so long.
 func (s *steady) waits(ctx context.Context, wait time.Duration) bool {
+	if s.passesOn {
+		return false
+	}
 	if deadline, ok := ctx.Deadline(); ok {
 		return time.Now().Add(wait).Before(deadline)
 	}

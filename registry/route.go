@@ -77,6 +77,9 @@ func (c *Client) newRoute(host string) (*route, error) {
 			e, err = c.newEndpoint(host, config, retries)
 			r.endpoints = append(r.endpoints, e)
 		}
+		if err == nil && i < len(configs)-1 {
+			e.passOn()
+		}
 	}
 	if err != nil {
 		// In words alone: a file that is missing is no tag that is missing.
