@@ -123,11 +123,15 @@ func rangeOf(resp *http.Response, op, ref string, off, n int64) (io.ReadCloser, 
 		}
 		return &boundedBody{ReadCloser: resp.Body, left: min(end+1-start, n)}, off, nil
 	case http.StatusOK:
-		length := resp.ContentLength
-		if length < 0 {
-			return wholeBody{resp.Body}, 0, nil
+		switch length := resp.ContentLength; {
+		case length < 0:
+			return wholeBody{&boundedBody{ReadCloser: resp.Body, left: off + n, least: true}}, 0, nil
+		case length < off+n:
+			closeBody(resp)
+			return nil, 0, &Error{Op: op, Ref: ref, Status: resp.StatusCode, Err: fmt.Errorf("%w: the registry has %d bytes of it", ErrMismatch, length)}
+		default:
+			return wholeBody{&boundedBody{ReadCloser: resp.Body, left: length}}, 0, nil
 		}
-		return wholeBody{&boundedBody{ReadCloser: resp.Body, left: length}}, 0, nil
 	default:
 		err := answerError(op, ref, resp)
 		closeBody(resp)
@@ -184,10 +188,12 @@ type wholeBody struct{ io.ReadCloser }
 func (wholeBody) Whole() bool { return true }
 
 // boundedBody ends after the bytes that were promised, and is an unexpected end
-// where they do not all come.
+// where they do not all come. Where it was not said how many come, they are those that
+// were asked for at least; one of the registry itself that has fewer just ends.
 type boundedBody struct {
 	io.ReadCloser
 	left  int64
+	least bool
 	ofAll bool              // set once by BlobRange, as what follows
 	broke func(error) error // is told that it ended early; nil is nobody
 }
@@ -197,15 +203,15 @@ type boundedBody struct {
 func (b *boundedBody) Ranged() bool { return b.ofAll }
 
 func (b *boundedBody) Read(p []byte) (int, error) {
-	if b.left <= 0 {
+	if b.left <= 0 && !b.least {
 		return 0, io.EOF
 	}
-	if int64(len(p)) > b.left {
+	if int64(len(p)) > b.left && !b.least {
 		p = p[:b.left]
 	}
 	n, err := b.ReadCloser.Read(p)
 	b.left -= int64(n)
-	if err == io.EOF && b.left > 0 {
+	if err == io.EOF && b.left > 0 && (!b.least || b.broke != nil) {
 		return n, b.early()
 	}
 	return n, err

@@ -473,6 +473,39 @@ func TestMirrorEndsEarly(t *testing.T) {
 	}
 }
 
+// A mirror without ranges that has only the beginning of a blob is no obstacle, whether it
+// says how much it has or not.
+func TestMirrorHasTheBeginning(t *testing.T) {
+	content := someBytes(100_000)
+	for name, chunked := range map[string]bool{"and says so": false, "and does not say so": true} {
+		t.Run(name, func(t *testing.T) {
+			m, origin := startWithTag(t), startWithTag(t)
+			d := origin.PutBlob("a", content)
+			m.PutBlob("a", content)
+			m.Break(registrytest.Only(registrytest.Blob, func(w http.ResponseWriter, _ *http.Request, _ registrytest.Request, _ http.HandlerFunc) {
+				_, _ = w.Write(content[:1000]) // whoever reads it says what is missing
+				if chunked {
+					_ = http.NewResponseController(w).Flush() // the same
+				}
+			}))
+			r := repositoryOf(t, clientOf(t, mirroredBy(t, origin.Host(), mirror(m.URL()))), origin.Host()+"/a")
+			var got []byte
+			var err error
+			for range 2 {
+				if got, _, err = get(t, r, d, 0, 100_000); err == nil {
+					break
+				}
+				if !errors.Is(err, io.ErrUnexpectedEOF) || !chunked {
+					t.Errorf("%d bytes, %v", len(got), err)
+				}
+			}
+			if !bytes.Equal(got, content) || m.Count(registrytest.Blob) != 1 {
+				t.Errorf("%d bytes, %v; the mirror was asked for %s, the registry for %s", len(got), err, asked(m), asked(origin))
+			}
+		})
+	}
+}
+
 // hollow has an answer end before its body, without an error. Where it is chunked it does
 // not say how long it would have been.
 type hollow struct {
