@@ -181,6 +181,7 @@ func TestBreakerSendsAwayWhoWaits(t *testing.T) {
 			b.Errorf("%d requests, and %d waited for long", n, late.Load())
 		}
 		b.server.Heal()
+		time.Sleep(maxProbe) // or nobody got such a place, and it was found to be down just now
 		manifests(b, 1, r)
 		manifests(b, 10, r)
 	})
