@@ -33,7 +33,7 @@ type Encoding struct {
 	// TOC says that the layer brings a table of contents. That of eStargz has times
 	// in whole seconds, and neither has names that are not UTF-8.
 	TOC bool
-	// Seconds says that the table rounds times to those.
+	// Seconds says that the table has times rounded to those.
 	Seconds   bool
 	mediaType types.MediaType
 	encode    func(plain []byte) (stored, error)
