@@ -43,7 +43,7 @@ func (d *dir) Lookup(ctx context.Context, name string, out *fuse.EntryOut) (*fus
 	never := false
 	var found fusefs.InodeEmbedder
 	var attr tree.Attr
-	errno := d.do(ctx, name, func(ctx context.Context) error {
+	errno := d.doAtOnce(ctx, name, func(ctx context.Context) error {
 		own, err := d.dir.Attr(ctx)
 		if err != nil {
 			return err
@@ -69,11 +69,11 @@ func (d *dir) Lookup(ctx context.Context, name string, out *fuse.EntryOut) (*fus
 		return nil
 	})
 	if errno != 0 {
-		if errno == syscall.ENOENT {
-			d.mount.sawAbsent()
-		}
-		if never {
+		switch {
+		case never:
 			out.SetEntryTimeout(maxLifetime)
+		case errno == syscall.ENOENT:
+			d.mount.sawAbsent()
 		}
 		return nil, errno
 	}
@@ -91,7 +91,7 @@ const (
 // OpendirHandle starts a listing. Nothing is listed before it is read.
 func (d *dir) OpendirHandle(ctx context.Context, _ uint32) (fusefs.FileHandle, uint32, syscall.Errno) {
 	who := d.mount.whoIs(ctx)
-	errno := d.do(ctx, "", func(ctx context.Context) error {
+	errno := d.doAtOnce(ctx, "", func(ctx context.Context) error {
 		attr, err := d.dir.Attr(ctx)
 		if err != nil {
 			return err

@@ -21,6 +21,8 @@ type file struct {
 
 var _ fusefs.NodeOpener = (*file)(nil)
 
+// Open opens the file. Nothing is to be flushed when it is closed, which would be a call for
+// each.
 func (f *file) Open(ctx context.Context, flags uint32) (fusefs.FileHandle, uint32, syscall.Errno) {
 	if flags&(syscall.O_WRONLY|syscall.O_RDWR|syscall.O_TRUNC|syscall.O_APPEND) != 0 {
 		return nil, 0, syscall.EROFS
@@ -28,7 +30,7 @@ func (f *file) Open(ctx context.Context, flags uint32) (fusefs.FileHandle, uint3
 	who := f.mount.whoIs(ctx)
 	var open tree.OpenFile
 	var attr tree.Attr
-	errno := f.do(ctx, "", func(ctx context.Context) error {
+	errno := f.doAtOnce(ctx, "", func(ctx context.Context) error {
 		var err error
 		if attr, err = f.file.Attr(ctx); err != nil {
 			return err
@@ -49,11 +51,11 @@ func (f *file) Open(ctx context.Context, flags uint32) (fusefs.FileHandle, uint3
 	h := &handle{file: f, ino: attr.Ino, open: open}
 	if attr.Lifetime == 0 {
 		// Its bytes are made anew for each open.
-		return h, fuse.FOPEN_DIRECT_IO, 0
+		return h, fuse.FOPEN_DIRECT_IO | fuse.FOPEN_NOFLUSH, 0
 	}
 	if attr.Recorded != nil {
 		// Whatever pages there are were read from the same image, and checked.
-		return h, fuse.FOPEN_KEEP_CACHE, 0
+		return h, fuse.FOPEN_KEEP_CACHE | fuse.FOPEN_NOFLUSH, 0
 	}
 	backing := f.backing(ctx, open)
 	mode := f.mount.opens.add(attr.Ino, open.Verified(), backing != nil)
@@ -65,11 +67,11 @@ func (f *file) Open(ctx context.Context, flags uint32) (fusefs.FileHandle, uint3
 		// Where the kernel cannot, it is as if opened first: with no pages.
 		return &passedHandle{handle: h, backing: backing}, 0, 0
 	case kept:
-		return h, fuse.FOPEN_KEEP_CACHE, 0
+		return h, fuse.FOPEN_KEEP_CACHE | fuse.FOPEN_NOFLUSH, 0
 	case fresh:
-		return h, 0, 0
+		return h, fuse.FOPEN_NOFLUSH, 0
 	default:
-		return h, fuse.FOPEN_DIRECT_IO, 0
+		return h, fuse.FOPEN_DIRECT_IO | fuse.FOPEN_NOFLUSH, 0
 	}
 }
 

@@ -18,7 +18,7 @@ type link struct {
 var _ fusefs.NodeReadlinker = (*link)(nil)
 
 func (l *link) Readlink(ctx context.Context) (target []byte, errno syscall.Errno) {
-	errno = l.do(ctx, "", func(ctx context.Context) error {
+	errno = l.doAtOnce(ctx, "", func(ctx context.Context) error {
 		s, err := l.link.Target(ctx)
 		target = []byte(s)
 		return err

@@ -58,6 +58,7 @@ var (
 	_ fusefs.FileReaddirenter = (*listing)(nil)
 	_ fusefs.FileSeekdirer    = (*listing)(nil)
 	_ fusefs.FileReleasedirer = (*listing)(nil)
+	_ fusefs.FileLookuper     = (*listing)(nil)
 )
 
 // Readdirent returns the next entry; nil ends the answer to the READDIR of ctx,
@@ -78,6 +79,16 @@ func (l *listing) Readdirent(ctx context.Context) (*fuse.DirEntry, syscall.Errno
 	}
 	e, _ = l.take(ctx)
 	return e, 0
+}
+
+// Lookup is what a READDIRPLUS asks of each entry that it is handed. The kernel sends those where
+// programs look at what they list. What is in an image costs nothing then; elsewhere
+// the entry goes without, since a name may cost a request.
+func (l *listing) Lookup(ctx context.Context, name string, out *fuse.EntryOut) (*fusefs.Inode, syscall.Errno) {
+	if _, ok := l.dir.tree.(tree.Attributed); !ok {
+		return nil, syscall.EAGAIN
+	}
+	return l.dir.Lookup(ctx, name, out)
 }
 
 // take hands out the next entry, if it is there. begun says whether the READDIR

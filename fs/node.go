@@ -2,6 +2,7 @@ package fs
 
 import (
 	"context"
+	"errors"
 	iofs "io/fs"
 	"sync/atomic"
 	"syscall"
@@ -45,7 +46,32 @@ var (
 // do runs one operation on name in the node ("" is the node itself): in its own
 // time, with its error in the log and as an errno.
 func (n *node) do(ctx context.Context, name string, work func(context.Context) error) syscall.Errno {
-	err := n.mount.wait(ctx, work)
+	return n.answer(name, n.mount.wait(ctx, work))
+}
+
+// errNotAtOnce ends what cannot be done without waiting.
+var errNotAtOnce = errors.New("it has to be waited for")
+
+// atOnce is the context of what is not to wait.
+var atOnce = func() context.Context {
+	ctx, cancel := context.WithCancelCause(context.Background())
+	cancel(errNotAtOnce)
+	return ctx
+}()
+
+// doAtOnce is do for an operation that most often needs not wait where it is about what is in
+// an image: then it goes without all that a wait takes. Work may be called twice.
+func (n *node) doAtOnce(ctx context.Context, name string, work func(context.Context) error) syscall.Errno {
+	if _, ok := n.tree.(tree.Attributed); ok {
+		if err := work(atOnce); !errors.Is(err, errNotAtOnce) {
+			return n.answer(name, err)
+		}
+	}
+	return n.do(ctx, name, work)
+}
+
+// answer is an error as errno, which the log has too.
+func (n *node) answer(name string, err error) syscall.Errno {
 	if err == nil {
 		return 0
 	}
@@ -66,7 +92,7 @@ func (m *mount) report(path string, err error) {
 }
 
 func (n *node) Getattr(ctx context.Context, _ fusefs.FileHandle, out *fuse.AttrOut) syscall.Errno {
-	return n.do(ctx, "", func(ctx context.Context) error {
+	return n.doAtOnce(ctx, "", func(ctx context.Context) error {
 		attr, err := n.tree.Attr(ctx)
 		if err != nil {
 			return err
@@ -81,7 +107,7 @@ func (n *node) Getattr(ctx context.Context, _ fusefs.FileHandle, out *fuse.AttrO
 // default_permissions, which would bind the mounter too.
 func (n *node) Access(ctx context.Context, mask uint32) syscall.Errno {
 	who := n.mount.whoIs(ctx)
-	return n.do(ctx, "", func(ctx context.Context) error {
+	return n.doAtOnce(ctx, "", func(ctx context.Context) error {
 		attr, err := n.tree.Attr(ctx)
 		if err != nil {
 			return err

@@ -99,8 +99,9 @@ func Mount(mountpoint string, tree tree.Dir, opts Options) (*Server, error) {
 		MaxWrite:                readSize(opts.Memory),
 		MaxBackground:           maxBackground,
 		MaxInflightRequestBytes: maxInflight,
-		DisableReadDirPlus:      true, // it looks every entry up
-		DisableSplice:           true, // with reads of 1 MiB the pipe is too short
+		ExtraCapabilities:       fuse.CAP_READDIRPLUS_AUTO, // see listing.Lookup
+		EnableSymlinkCaching:    true,                      // a link that leads elsewhere has another number
+		DisableSplice:           true,                      // with reads of 1 MiB the pipe is too short
 		PanicHandler: func(p any) fuse.Status {
 			opts.Logger.Error("panic", "value", fmt.Sprint(p))
 			m.errors.Add("", fmt.Errorf("panic: %v", p))
@@ -113,7 +114,7 @@ func Mount(mountpoint string, tree tree.Dir, opts Options) (*Server, error) {
 	if err != nil {
 		return nil, fmt.Errorf("mount %s: %w", mountpoint, err)
 	}
-	server, err := fuse.NewServer(raw, mountpoint, options)
+	server, err := fuse.NewServer(absences{raw}, mountpoint, options)
 	release()
 	if err != nil {
 		return nil, fmt.Errorf("mount %s: %w", mountpoint, err)
@@ -131,6 +132,19 @@ func Mount(mountpoint string, tree tree.Dir, opts Options) (*Server, error) {
 		opts.Logger.Warn("what is mounted where cannot be read", "error", err)
 	}
 	return &Server{mountpoint: mountpoint, device: entry.device, fuse: server}, nil
+}
+
+// absences has the kernel remember for as long as it is told to that a name does not exist.
+// The library knows one time for all, and takes an error with another for one that the
+// kernel is not to remember.
+type absences struct{ fuse.RawFileSystem }
+
+func (a absences) Lookup(cancel <-chan struct{}, header *fuse.InHeader, name string, out *fuse.EntryOut) fuse.Status {
+	status := a.RawFileSystem.Lookup(cancel, header, name, out)
+	if status == fuse.ENOENT && out.EntryTimeout() > 0 {
+		return fuse.OK // with no node
+	}
+	return status
 }
 
 // readSize is the largest READ. The library makes room for an answer before

@@ -4,6 +4,7 @@ import (
 	"archive/tar"
 	"context"
 	"errors"
+	"io"
 	iofs "io/fs"
 	"maps"
 	"math/rand/v2"
@@ -431,13 +432,18 @@ func TestRootfsExtendedAttributes(t *testing.T) {
 	}
 }
 
+// noise is so many bytes that nothing compresses.
+func noise(n int) string {
+	b := make([]byte, n)
+	_, _ = rand.NewChaCha8([32]byte{1}).Read(b) // it has no error
+	return string(b)
+}
+
 // "A layer that brings a table of contents, as eStargz and zstd:chunked do, is not read, but for what is read of its files."
 func TestRootfsOfStargz(t *testing.T) {
 	f := newFixture(t, registrytest.Options{})
-	random := rand.NewChaCha8([32]byte{1})
-	noise := make([]byte, 8<<20)
-	_, _ = random.Read(noise) // it has no error
-	layer, annotations := registrytest.Stargz(t, registrytest.Archive(t, registrytest.Regular("etc/os-release", "ID=lazy"), registrytest.Regular("large", string(noise))))
+	noise := noise(8 << 20)
+	layer, annotations := registrytest.Stargz(t, registrytest.Archive(t, registrytest.Regular("etc/os-release", "ID=lazy"), registrytest.Regular("large", noise)))
 	f.server.Push(t, "app", "1", registrytest.ImageWith(t, mutate.Addendum{Layer: layer, Annotations: annotations}))
 	for when, tree := range map[string]*Tree{"at first": f.tree, "another process": f.newTree("linux/amd64")} {
 		root, err := tree.Find(t.Context(), f.path("app/tags/1/rootfs"))
@@ -455,7 +461,7 @@ func TestRootfsOfStargz(t *testing.T) {
 	if sent := f.server.Sent(); sent > 1<<20 {
 		t.Errorf("%d bytes came", sent)
 	}
-	if got := contentOf(t, f.find("app/tags/1/rootfs/large")); got != string(noise) {
+	if got := contentOf(t, f.find("app/tags/1/rootfs/large")); got != noise {
 		t.Errorf("the large file has %d bytes", len(got))
 	}
 	// What says that it has one, and has not, is read.
@@ -463,5 +469,43 @@ func TestRootfsOfStargz(t *testing.T) {
 	f.server.Push(t, "app", "2", registrytest.ImageWith(t, mutate.Addendum{Layer: plain, Annotations: annotations}))
 	if got := contentOf(t, f.find("app/tags/2/rootfs/a")); got != "1" {
 		t.Errorf("a is %q", got)
+	}
+}
+
+// TestRootfsOfCrawler: "No request is made for a program that indexes file systems."
+func TestRootfsOfCrawler(t *testing.T) {
+	f := newFixture(t, registrytest.Options{})
+	tree := f.newTreeWith("linux/amd64", func(o *Options) { o.Pace = 10 })
+	layer, annotations := registrytest.Stargz(t, registrytest.Archive(t, registrytest.Regular("a", noise(1<<20))))
+	f.server.Push(t, "lazy", "1", registrytest.ImageWith(t, mutate.Addendum{Layer: layer, Annotations: annotations}))
+	f.pushLayers("app", "1", filesLayer(t, registrytest.Regular("a", "1")))
+	crawler := WithCaller(t.Context(), func() Caller { return Caller{Process: 1, Name: "updatedb"} })
+	for _, repo := range []string{"lazy", "app"} {
+		root, err := tree.Find(t.Context(), f.path(repo+"/tags/1/rootfs"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		before := len(f.server.Requests())
+		if _, err := root.Node.(Dir).Lookup(crawler, "a"); !errors.Is(err, ErrCrawler) {
+			t.Errorf("%s: to look in there is %v", repo, err)
+		}
+		if n := len(f.server.Requests()); n != before {
+			t.Errorf("%s: it made %d requests", repo, n-before)
+		}
+		child, err := root.Node.(Dir).Lookup(t.Context(), "a")
+		if err != nil {
+			t.Fatal(err)
+		}
+		open, err := child.Node.(File).Open(crawler)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, err = open.ReadAt(crawler, make([]byte, 1), 0)
+		if lazy := repo == "lazy"; errors.Is(err, ErrCrawler) != lazy || !lazy && err != nil && !errors.Is(err, io.EOF) {
+			t.Errorf("%s: to read a file is %v", repo, err)
+		}
+		if err := open.Close(); err != nil {
+			t.Error(err)
+		}
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"sync"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 
@@ -24,25 +25,47 @@ func (f rootfsFile) Open(context.Context) (OpenFile, error) {
 		return nil, fmt.Errorf("%s@%s: a file without contents", f.image.repo.name(), f.image.digest)
 	}
 	if entry.Stored() == 0 {
-		return openInner{entry.Contents(nil), nil}, nil
+		return &openInner{Reader: entry.Contents(nil)}, nil
 	}
 	x := f.image.opened[n].Load()
 	d := f.image.layers[n]
 	plain := x.kept.Plain(layerSpans{f.image.repo, d, x.index, x.index.Plain(nil)})
-	return openInner{entry.Contents(plain), plain}, nil
+	return &openInner{Reader: entry.Contents(plain), repo: f.image.repo, layer: d, plain: plain}, nil
 }
 
 // An openInner is an open file that is in an image. It is safe for concurrent use.
 type openInner struct {
 	readat.Reader
+	repo  *repository
+	layer v1.Descriptor
 	plain *cache.Plain // nil where nothing is read
+
+	guard sync.Once
+	shut  error // set by guard
+}
+
+// ReadAt reads. A program for which no request is made gets nothing of a layer that is not all
+// there.
+func (o *openInner) ReadAt(ctx context.Context, p []byte, off int64) (int, error) {
+	if o.plain != nil {
+		o.guard.Do(func() {
+			if o.repo.local.Kept(o.layer.Digest) < o.layer.Size && o.repo.tree.pacer.shuts(ctx) {
+				o.shut = fmt.Errorf("read a file of %s, layer %s: %w", o.repo.name(), o.layer.Digest, ErrCrawler)
+			}
+		})
+		if o.shut != nil {
+			return 0, o.shut
+		}
+	}
+	return o.Reader.ReadAt(ctx, p, off)
 }
 
 // Verified says that what is read was checked: nothing of a layer is known before all of it
 // was, or its table of contents, which has a digest of each span.
-func (o openInner) Verified() bool { return true }
+func (o *openInner) Verified() bool { return true }
 
-func (o openInner) Close() error {
+// Close closes the file.
+func (o *openInner) Close() error {
 	if o.plain == nil {
 		return nil
 	}

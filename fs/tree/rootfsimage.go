@@ -134,6 +134,9 @@ func (i *rootfsImage) open(ctx context.Context, layer int) (*rootfs.LayerTree, e
 	if x := i.opened[layer].Load(); x != nil {
 		return x.tree, nil
 	}
+	if ctx.Err() != nil {
+		return nil, context.Cause(ctx)
+	}
 	p := i.repo.tree.passes
 	if i.repo.tree.pacer.shuts(ctx) {
 		return nil, fmt.Errorf("look into %s@%s: %w", i.repo.name(), i.digest, ErrCrawler)
