@@ -31,9 +31,9 @@ func addCat(app *kingpin.Application) (string, command) {
 			return err
 		}
 		defer o.close()
-		told := tally{w: s.err}
+		told := tally{w: o.err}
 		for _, path := range paths {
-			if err := told.tell(ctx, o.advise(ctx, o.cat(ctx, sink{s.out}, path))); err != nil {
+			if err := told.tell(ctx, o.advise(ctx, o.cat(ctx, sink{o.out}, path))); err != nil {
 				return err
 			}
 		}

@@ -60,15 +60,15 @@ func addCp(app *kingpin.Application) (string, command) {
 			return err
 		}
 		defer c.close()
-		c.tally = tally{w: s.err}
-		return c.run(ctx, s, from, to, into)
+		c.tally = tally{w: c.err}
+		return c.run(ctx, from, to, into)
 	}
 }
 
 // run copies into the directory to, or the one thing so that it is called to.
-func (c *copying) run(ctx context.Context, s streams, from []string, to string, into bool) error {
+func (c *copying) run(ctx context.Context, from []string, to string, into bool) error {
 	for _, path := range from {
-		if err := c.tell(ctx, c.advise(ctx, c.one(ctx, s, path, to, into))); err != nil {
+		if err := c.tell(ctx, c.advise(ctx, c.one(ctx, path, to, into))); err != nil {
 			return err
 		}
 	}
@@ -76,7 +76,7 @@ func (c *copying) run(ctx context.Context, s streams, from []string, to string, 
 }
 
 // one copies what a path leads to.
-func (c *copying) one(ctx context.Context, s streams, from, to string, into bool) error {
+func (c *copying) one(ctx context.Context, from, to string, into bool) error {
 	place, err := c.Find(ctx, from)
 	if err != nil {
 		return err
@@ -92,7 +92,7 @@ func (c *copying) one(ctx context.Context, s streams, from, to string, into bool
 			return advised{notAFile(place), "-r copies directories"}
 		case into && (strings.HasSuffix(from, "/.") || name == "." || name == ".." || name == "/"):
 			// What is in it: there is no name for it.
-			return c.inDirectory(ctx, s, to, source, func(root *os.Root) error {
+			return c.inDirectory(ctx, to, source, func(root *os.Root) error {
 				return c.contents(ctx, root, readBranch(ctx, source, everything))
 			})
 		}
@@ -102,14 +102,14 @@ func (c *copying) one(ctx context.Context, s streams, from, to string, into bool
 	dir := to
 	if !into {
 		if info, err := os.Stat(to); err == nil && !info.Mode().IsRegular() && !source.mode.IsDir() {
-			return c.through(ctx, s, to, source)
+			return c.through(ctx, to, source)
 		}
 		if to, err = written(to); err != nil {
 			return err
 		}
 		dir, name = filepath.Dir(to), filepath.Base(to)
 	}
-	return c.inDirectory(ctx, s, dir, source, func(root *os.Root) error { return c.node(ctx, root, name, source) })
+	return c.inDirectory(ctx, dir, source, func(root *os.Root) error { return c.node(ctx, root, name, source) })
 }
 
 // written is the file that is replaced where a path leads over links.
@@ -125,7 +125,7 @@ func written(to string) (string, error) {
 }
 
 // inDirectory does what writes below a directory, and nowhere else.
-func (c *copying) inDirectory(ctx context.Context, s streams, dir string, source row, do func(*os.Root) error) error {
+func (c *copying) inDirectory(ctx context.Context, dir string, source row, do func(*os.Root) error) error {
 	root, err := os.OpenRoot(dir)
 	if err != nil {
 		return fmt.Errorf("write to %s: %w", dir, withoutPath(err))
@@ -134,19 +134,19 @@ func (c *copying) inDirectory(ctx context.Context, s streams, dir string, source
 	if !source.mode.IsDir() {
 		size = source.attr.Size
 	}
-	c.meter = newProgress(s.err, size, shownPath(source.path))
+	c.meter = newProgress(c.err, size, shownPath(source.path))
 	err = do(root)
 	c.meter.end(err == nil && ctx.Err() == nil)
 	return errors.Join(err, root.Close())
 }
 
 // through writes a file to what cannot be replaced, such as a device or a pipe.
-func (c *copying) through(ctx context.Context, s streams, to string, source row) error {
+func (c *copying) through(ctx context.Context, to string, source row) error {
 	open, err := openWhole(ctx, tree.Place{Node: source.node, Path: source.path})
 	if err != nil {
 		return err
 	}
-	c.meter = newProgress(s.err, open.Size(), source.path)
+	c.meter = newProgress(c.err, open.Size(), source.path)
 	err = writeTo(to, func(f *os.File) error { return copyAll(ctx, teeTo(f, c.meter), open) })
 	c.meter.end(err == nil)
 	return errors.Join(err, open.Close())

@@ -53,7 +53,7 @@ func addLs(app *kingpin.Application) (string, command) {
 			return err
 		}
 		defer l.close()
-		l.tally, l.out = tally{w: s.err}, sink{s.out}
+		l.tally, l.out = tally{w: l.err}, sink{l.openView.out}
 		return l.run(ctx, paths)
 	}
 }

@@ -13,6 +13,7 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -211,8 +212,9 @@ func removeTag(ts *testscript.TestScript, _ bool, args []string) {
 	server.Untag(repo, tag)
 }
 
-// breakRegistry is: fault VARIABLE PATTERN flip|cut|refuse|silent|pause [NUMBER [TIMES]],
-// for requests whose kind, method and path match; the first so many of them.
+// breakRegistry is: fault VARIABLE PATTERN flip|cut|refuse|silent|pause|hold [NUMBER [TIMES]],
+// for requests whose kind, method and path match; the first so many of them. What is held
+// back, terminal -release releases.
 func breakRegistry(ts *testscript.TestScript, _ bool, args []string) {
 	server, _, _, rest := repositoryOf(ts, args)
 	pattern, err := regexp.Compile(args[1])
@@ -240,6 +242,10 @@ func breakRegistry(ts *testscript.TestScript, _ bool, args []string) {
 			w.Header().Set("X-Request-Id", "of-the-test")
 			registrytest.Refuse(http.StatusTooManyRequests, "TOOMANYREQUESTS", "slow down")(w, r, req, next)
 		}
+	case "hold":
+		held := make(chan struct{})
+		benchOf(ts).answer = sync.OnceFunc(func() { close(held) })
+		fault = server.Hold(held)
 	case "silent":
 		fault = server.Silent()
 	default:

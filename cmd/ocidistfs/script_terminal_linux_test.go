@@ -2,10 +2,13 @@ package main
 
 import (
 	"bytes"
+	"flag"
 	"fmt"
 	"io"
 	"os"
 	"os/exec"
+	"regexp"
+	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
 	"golang.org/x/sys/unix"
@@ -13,16 +16,22 @@ import (
 
 var terminalCommands = map[string]scriptCommand{"terminal": runOnTerminal}
 
-// runOnTerminal is: [!] terminal [-out] ARGUMENT...; it runs the program with a terminal
-// as its standard error, and stderr looks at what came there. With -out the terminal is
-// its standard output too.
+// runOnTerminal is: [!] terminal [-out] [-release REGEXP] ARGUMENT...; it runs the program
+// with a terminal as its standard error, and stderr looks at what came there. With -out
+// the terminal is its standard output too. With -release registries hold answers back
+// until the terminal shows that.
 func runOnTerminal(ts *testscript.TestScript, neg bool, args []string) {
 	us, its, err := openTerminal()
 	ts.Check(err)
-	both := len(args) > 0 && args[0] == "-out"
-	if both {
-		args = args[1:]
-	}
+	var both bool
+	var until string
+	flags := flag.NewFlagSet("terminal", flag.ContinueOnError)
+	flags.BoolVar(&both, "out", false, "")
+	flags.StringVar(&until, "release", "", "")
+	ts.Check(flags.Parse(args))
+	args = flags.Args()
+	shown, err := regexp.Compile(until)
+	ts.Check(err)
 	c := exec.Command(program, args...)
 	c.Dir = ts.Getenv("WORK")
 	for _, name := range []string{"WORK", "HOME", "PATH", "TERM"} {
@@ -36,14 +45,40 @@ func runOnTerminal(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Check(c.Start())
 	ts.Check(its.Close())
 	// When the last who holds it closes the other side, reading fails.
-	var said bytes.Buffer
-	_, _ = io.Copy(&said, us)
+	reader := releasing{when: shown, answer: benchOf(ts).answer}
+	if until != "" {
+		limit := time.AfterFunc(waitLimit, reader.answer)
+		defer limit.Stop()
+	} else {
+		reader.answer = func() {}
+	}
+	_, _ = io.Copy(&reader, us)
 	err = c.Wait()
 	ts.Check(us.Close())
-	fmt.Fprintf(ts.Stderr(), "%s", &said)
+	said := &reader.said
+	fmt.Fprintf(ts.Stderr(), "%s", said)
+	if !shown.Match(said.Bytes()) {
+		ts.Fatalf("the terminal never showed %s:\n%s", until, said.String())
+	}
 	if (err != nil) != neg {
 		ts.Fatalf("exit: %v\n%s", err, said.String())
 	}
+}
+
+// releasing is what a terminal shows, and ends that answers are held back when it shows
+// something.
+type releasing struct {
+	said   bytes.Buffer
+	when   *regexp.Regexp
+	answer func()
+}
+
+func (r *releasing) Write(p []byte) (int, error) {
+	n, err := r.said.Write(p)
+	if r.when.Match(r.said.Bytes()) {
+		r.answer()
+	}
+	return n, err
 }
 
 // openTerminal returns the two sides of a terminal (pty(7)).

@@ -50,7 +50,7 @@ func addTree(app *kingpin.Application) (string, command) {
 			return err
 		}
 		defer d.close()
-		d.tally, d.out = tally{w: s.err}, sink{s.out}
+		d.tally, d.out = tally{w: d.err}, sink{d.openView.out}
 		if err := d.run(ctx, path); err != nil {
 			return d.advise(ctx, err)
 		}

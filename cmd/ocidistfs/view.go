@@ -35,9 +35,12 @@ func (v *view) flags(cmd *kingpin.CmdClause) {
 	v.ahead = demoAhead
 }
 
-// An openView is a tree that is being looked at. Its user closes it.
+// An openView is a tree that is being looked at. Its user closes it, and writes to the
+// streams that it has.
 type openView struct {
 	*tree.Tree
+	streams
+	screen     *screen // nil where nobody looks
 	connection *connection
 	client     *registry.Client
 	store      *cache.Store
@@ -70,6 +73,7 @@ func (v *view) open(ctx context.Context, s streams, hosts ...string) (*openView,
 	if err != nil {
 		return nil, err
 	}
+	screen, s := openScreen(s)
 	log := warnings(s.err)
 	v.maxWait = registry.MaxPause // whoever waits for a command can end it
 	host := ""
@@ -85,12 +89,15 @@ func (v *view) open(ctx context.Context, s streams, hosts ...string) (*openView,
 		client.Close()
 		return nil, advised{err, "--cache-dir names another"}
 	}
-	o := &openView{connection: &v.connection, client: client, store: store}
+	o := &openView{streams: s, screen: screen, connection: &v.connection, client: client, store: store}
 	o.Tree = tree.New(tree.Options{
 		Client: client, Store: store, Platform: platform, Offline: v.offline, TagTTL: viewTTL, ListTTL: viewTTL,
 		ReadAhead: int64(v.ahead.ReadAhead), Connections: v.ahead.Connections,
 		Logger: log, Report: func(path string, err error) { log.Warn(path, "error", err) },
 	})
+	if screen != nil {
+		screen.watch(o.Passes, time.Tick(drawEach))
+	}
 	if root, ok := o.Root().(tree.Refresher); ok {
 		err = root.Refresh(ctx)
 	}
@@ -102,6 +109,9 @@ func (v *view) open(ctx context.Context, s streams, hosts ...string) (*openView,
 }
 
 func (o *openView) close() {
+	if o.screen != nil {
+		o.screen.close()
+	}
 	o.Close()
 	o.client.Close()
 	_ = o.store.Close() // nothing is written by then
