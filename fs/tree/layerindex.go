@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	iofs "io/fs"
 	"sync"
 	"weak"
@@ -12,6 +13,7 @@ import (
 	"github.com/hashicorp/golang-lru/v2/simplelru"
 
 	"github.com/ocidistfs/ocidistfs/cache"
+	"github.com/ocidistfs/ocidistfs/fs/readat"
 	"github.com/ocidistfs/ocidistfs/fs/rootfs"
 )
 
@@ -177,4 +179,30 @@ func (r *repository) readTOC(ctx context.Context, id cache.LayerID, d v1.Descrip
 		return nil, err
 	}
 	return newLayerIndex(id, kept, index, size.n, report)
+}
+
+// inOrder reads a Reader from its beginning to its end.
+type inOrder struct {
+	ctx  context.Context // it lives for one pass
+	from readat.Reader
+	off  int64
+	told func(more int64)
+}
+
+func (o *inOrder) Read(p []byte) (int, error) {
+	n, err := o.from.ReadAt(o.ctx, p, o.off)
+	o.off += int64(n)
+	o.told(int64(n))
+	return n, err
+}
+
+// counted counts what is written of an index.
+type counted struct {
+	of io.WriterTo
+	n  int64 // the last time
+}
+
+func (c *counted) WriteTo(w io.Writer) (n int64, err error) {
+	c.n, err = c.of.WriteTo(w)
+	return c.n, err
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"slices"
 	"strings"
 	"sync"
@@ -73,7 +72,13 @@ type pass struct {
 	mu      sync.Mutex
 	read    int64                // guarded by mu; compressed bytes
 	told    time.Time            // guarded by mu; when those who wait were told last
-	waiting map[*func()]struct{} // guarded by mu
+	waiting map[*waiter]struct{} // guarded by mu
+}
+
+// A waiter is told how a pass goes on.
+type waiter struct {
+	advanced func()           // now and then
+	read     func(more int64) // of all compressed bytes
 }
 
 // begin sees to it that a layer is known some time, without waiting for it.
@@ -81,17 +86,28 @@ func (p *passes) begin(r *repository, d v1.Descriptor) {
 	_, _, _ = p.look(r, d) // whoever needs the layer asks, and gets the error
 }
 
-// layer returns what is known of a layer, and waits for it as long as ctx lasts.
-func (p *passes) layer(ctx context.Context, r *repository, d v1.Descriptor) (*layerIndex, error) {
+// layer returns what is known of a layer, and waits for it as long as ctx lasts. told is told
+// how many more of its compressed bytes came, never by two at once, and all of them in the end.
+func (p *passes) layer(ctx context.Context, r *repository, d v1.Descriptor, told func(more int64)) (*layerIndex, error) {
+	left := d.Size
 	for {
 		x, running, err := p.look(r, d)
-		if x != nil || err != nil {
-			return x, err
+		if err != nil {
+			return nil, err
 		}
-		if err := running.wait(ctx); err != nil {
+		if x != nil {
+			told(left)
+			return x, nil
+		}
+		if err := running.wait(ctx, func(more int64) {
+			more = min(more, left) // another pass may have told of some
+			left -= more
+			told(more)
+		}); err != nil {
 			return nil, err
 		}
 		if running.err == nil && running.key.toc == passKeyOf(r, d).toc {
+			told(left)
 			return running.index, nil
 		}
 		if running.key == passKeyOf(r, d) {
@@ -128,7 +144,7 @@ func (p *passes) look(r *repository, d v1.Descriptor) (*layerIndex, *pass, error
 		}
 		p.failed.Remove(key)
 	}
-	running := &pass{key: key, size: d.Size, done: make(chan struct{}), waiting: map[*func()]struct{}{}}
+	running := &pass{key: key, size: d.Size, done: make(chan struct{}), waiting: map[*waiter]struct{}{}}
 	if !p.tree.detach(passLimit, nil, func(ctx context.Context) { p.run(ctx, r, d, running) }) {
 		return nil, nil, errClosed
 	}
@@ -198,15 +214,17 @@ func (p *passes) enter(ctx context.Context, r *repository) (leave func(), err er
 	}
 }
 
-// wait returns when the pass has ended, or with the cause of ctx.
-func (p *pass) wait(ctx context.Context) error {
-	advanced := advancer(ctx)
+// wait returns when the pass has ended, or with the cause of ctx. read is told of bytes that
+// came before, too.
+func (p *pass) wait(ctx context.Context, read func(more int64)) error {
+	w := &waiter{advancer(ctx), read}
 	p.mu.Lock()
-	p.waiting[&advanced] = struct{}{}
+	p.waiting[w] = struct{}{}
+	w.read(p.read)
 	p.mu.Unlock()
 	defer func() {
 		p.mu.Lock()
-		delete(p.waiting, &advanced)
+		delete(p.waiting, w)
 		p.mu.Unlock()
 	}()
 	select {
@@ -225,10 +243,15 @@ func (p *pass) add(more int64) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.read += more
-	if now := time.Now(); more > 0 && now.Sub(p.told) >= toldEach {
+	now := time.Now()
+	soon := more > 0 && now.Sub(p.told) >= toldEach
+	if soon {
 		p.told = now
-		for advanced := range p.waiting {
-			(*advanced)()
+	}
+	for w := range p.waiting {
+		w.read(more)
+		if soon {
+			w.advanced()
 		}
 	}
 }
@@ -254,40 +277,4 @@ func (t *Tree) Passes() []LayerPass {
 	}
 	slices.SortFunc(all, func(a, b LayerPass) int { return strings.Compare(a.Layer.Hex, b.Layer.Hex) })
 	return all
-}
-
-// entryReports reports the first few entries of a layer that are not shown: a hostile one
-// can have millions.
-type entryReports struct {
-	report func(error)
-
-	mu sync.Mutex
-	n  int // guarded by mu
-}
-
-// reportedEntries is how many of a layer are reported.
-const reportedEntries = 20
-
-func (r *entryReports) add(err error) {
-	r.mu.Lock()
-	r.n++
-	n := r.n
-	r.mu.Unlock()
-	switch {
-	case n < reportedEntries:
-		r.report(err)
-	case n == reportedEntries:
-		r.report(fmt.Errorf("%w; there are more", err))
-	}
-}
-
-// counted counts what is written of an index.
-type counted struct {
-	of io.WriterTo
-	n  int64 // the last time
-}
-
-func (c *counted) WriteTo(w io.Writer) (n int64, err error) {
-	c.n, err = c.of.WriteTo(w)
-	return c.n, err
 }

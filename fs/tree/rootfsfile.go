@@ -27,10 +27,8 @@ func (f rootfsFile) Open(context.Context) (OpenFile, error) {
 	if entry.Stored() == 0 {
 		return &openInner{Reader: entry.Contents(nil)}, nil
 	}
-	x := f.image.opened[n].Load()
-	d := f.image.layers[n]
-	plain := x.kept.Plain(layerSpans{f.image.repo, d, x.index, x.index.Plain(nil)})
-	return &openInner{Reader: entry.Contents(plain), repo: f.image.repo, layer: d, plain: plain}, nil
+	plain := f.image.plain(n)
+	return &openInner{Reader: entry.Contents(plain), repo: f.image.repo, layer: f.image.layers[n], plain: plain}, nil
 }
 
 // An openInner is an open file that is in an image. It is safe for concurrent use.

@@ -78,6 +78,15 @@ func (r *repository) rootfsOf(m cache.Manifest) (Node, error) {
 	if err := r.hasRootfs(m); err != nil {
 		return nil, err
 	}
+	image, err := r.rootfsImage(m)
+	if err != nil {
+		return nil, err
+	}
+	return image.node(image.files.Root()), nil
+}
+
+// rootfsImage returns what is in an image, the same for all who hold on to it.
+func (r *repository) rootfsImage(m cache.Manifest) (*rootfsImage, error) {
 	c, err := r.contents(m)
 	if err != nil {
 		return nil, err
@@ -100,7 +109,7 @@ func (r *repository) rootfsOf(m cache.Manifest) (Node, error) {
 		sweepWeak(t.rootfses)
 		t.rootfses[key] = weak.Make(image)
 	}
-	return image.node(image.files.Root()), nil
+	return image, nil
 }
 
 // sweepWeak forgets what nobody holds any more, now and then.
@@ -128,11 +137,22 @@ func (i *rootfsImage) path() string {
 // report reports what is wrong with the image and fails no call.
 func (i *rootfsImage) report(err error) { i.repo.tree.opts.Report(i.path(), err) }
 
-// open returns the tree of a layer. The first time it begins with all layers that nothing is
-// known of, and waits for the one. It is what the Stack asks.
+// open returns the tree of a layer. It is what the Stack asks.
 func (i *rootfsImage) open(ctx context.Context, layer int) (*rootfs.LayerTree, error) {
+	x, err := i.layer(ctx, layer, func(int64) {})
+	if err != nil {
+		return nil, err
+	}
+	return x.tree, nil
+}
+
+// layer returns what is known of a layer. The first time it begins with all layers that
+// nothing is known of, and waits for the one; told is told how many of its bytes have come
+// meanwhile.
+func (i *rootfsImage) layer(ctx context.Context, layer int, told func(more int64)) (*layerIndex, error) {
 	if x := i.opened[layer].Load(); x != nil {
-		return x.tree, nil
+		told(i.layers[layer].Size)
+		return x, nil
 	}
 	if ctx.Err() != nil {
 		return nil, context.Cause(ctx)
@@ -146,7 +166,7 @@ func (i *rootfsImage) open(ctx context.Context, layer int) (*rootfs.LayerTree, e
 			p.begin(i.repo, i.layers[n])
 		}
 	}
-	x, err := p.layer(ctx, i.repo, i.layers[layer])
+	x, err := p.layer(ctx, i.repo, i.layers[layer], told)
 	if err != nil {
 		return nil, err
 	}
@@ -154,7 +174,13 @@ func (i *rootfsImage) open(ctx context.Context, layer int) (*rootfs.LayerTree, e
 		return nil, err
 	}
 	i.opened[layer].Store(x)
-	return x.tree, nil
+	return x, nil
+}
+
+// plain opens the plain bytes of a layer that is known. The caller closes them.
+func (i *rootfsImage) plain(layer int) *cache.Plain {
+	x := i.opened[layer].Load()
+	return x.kept.Plain(layerSpans{i.repo, i.layers[layer], x.index, x.index.Plain(nil)})
 }
 
 // checkPlain compares the digest of a plain layer with what the config says, where that is at
