@@ -23,20 +23,25 @@ import (
 )
 
 // TestDebian is Debian as debootstrap installs it, with dpkg's hard links, set-uid
-// programs and devices, and a layer that changes it in each way that there is.
+// programs and devices, and a layer that changes it in each way that there is. Its
+// programs run, with their interpreter and libraries mapped from the mount.
 func TestDebian(t *testing.T) {
-	m := Start(t, module)
+	m := Start(t, module, "--exec")
 	before, after := filepath.Join(m.Dir, "before"), filepath.Join(m.Dir, "after")
 	installDebian(t, before)
 	run(t, "cp", "-a", before, after)
 	changeSystem(t, after)
-	m.compare(t, encodings(), packed(t, m, before), diffed(t, m, before, after))
+	for _, root := range m.compare(t, encodings(), packed(t, m, before), diffed(t, m, before, after)) {
+		if said := output(t, "chroot", root, "/bin/sh", "-c", "cat /etc/dpkg/new"); said != "new\n" {
+			t.Errorf("cat says %q", said)
+		}
+	}
 }
 
 // TestBusybox is an image of one program with hundreds of names, and one layer above
-// that takes some of them away.
+// that takes some of them away. It also runs.
 func TestBusybox(t *testing.T) {
-	m := Start(t, module)
+	m := Start(t, module, "--exec")
 	program, err := exec.LookPath("busybox")
 	if err != nil {
 		gate.Missing(t, "busybox is not installed: %v", err)
@@ -56,7 +61,11 @@ func TestBusybox(t *testing.T) {
 	run(t, "cp", "-a", system, changed)
 	run(t, "rm", changed+"/bin/vi", changed+"/bin/ls")
 	run(t, "ln", "-s", "busybox", changed+"/bin/ls")
-	m.compare(t, encodings(), base, diffed(t, m, system, changed))
+	for _, root := range m.compare(t, encodings(), base, diffed(t, m, system, changed)) {
+		if said := output(t, "chroot", root, "/bin/sh", "-c", "test ! -e /bin/vi && exec /bin/ls -l /bin/ls"); !strings.Contains(said, "/bin/ls -> busybox") {
+			t.Errorf("ls says %q", said)
+		}
+	}
 }
 
 // TestManyFiles is an image of 200,000 files, a hundred to a directory, of which the
@@ -171,8 +180,8 @@ func encodings() []layers.Encoding {
 }
 
 // compare compares what a mount shows of layers with what containerd unpacks of them,
-// by diff and find.
-func (m *Mount) compare(t *testing.T, encodings []layers.Encoding, archives ...string) {
+// by diff and find. It returns where the former is, of each encoding.
+func (m *Mount) compare(t *testing.T, encodings []layers.Encoding, archives ...string) (roots []string) {
 	t.Helper()
 	program := Unpack(t, module)
 	for _, e := range encodings {
@@ -193,6 +202,7 @@ func (m *Mount) compare(t *testing.T, encodings []layers.Encoding, archives ...s
 			if err != nil {
 				t.Fatal(err)
 			}
+			roots = append(roots, root)
 			unpacked := func(command ...string) []string {
 				all := slices.Concat([]string{program, "overlay"}, archives)
 				if len(command) > 0 {
@@ -219,6 +229,7 @@ func (m *Mount) compare(t *testing.T, encodings []layers.Encoding, archives ...s
 			}
 		})
 	}
+	return roots
 }
 
 // maxListed is how many files are read once more for their extended attributes: where

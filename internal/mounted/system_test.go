@@ -39,13 +39,16 @@ func installDebian(t *testing.T, dir string) {
 // devices.
 func copyEssential(t *testing.T, dir string) {
 	t.Helper()
-	var packages []string
+	packages := []string{"libc6"} // which others depend on
 	for line := range strings.Lines(output(t, "dpkg-query", "-W", "-f", "${Package} ${Essential} ${Priority}\n")) {
 		if fields := strings.Fields(line); len(fields) == 3 && (fields[1] == "yes" || fields[2] == "required") {
 			packages = append(packages, fields[0])
 		}
 	}
 	names := map[string]bool{}
+	for _, link := range []string{"bin", "lib", "lib64", "sbin"} { // of usr/bin and so on; no package has them
+		names[link] = true
+	}
 	for name := range strings.Lines(output(t, append([]string{"dpkg-query", "-L"}, packages...)...)) {
 		// A package may say that a file is in /lib, which is a link to usr/lib.
 		parent, file := filepath.Split(strings.TrimSpace(name))
