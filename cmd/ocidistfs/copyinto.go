@@ -46,7 +46,7 @@ func (c *copying) node(ctx context.Context, root *os.Root, name string, source r
 			return c.file(ctx, root, temporary, tree.Place{Node: node, Path: source.path}, source.attr, mode, keep)
 		})
 	}
-	return fmt.Errorf("%s: %w", source.path, errors.ErrUnsupported)
+	return fmt.Errorf("%s: a %s is not copied; ocidistfs export has it in an archive", source.path, typeName(source.mode))
 }
 
 // room says whether there is something in root that has the row's name, and why that is
@@ -70,9 +70,10 @@ func (c *copying) room(root *os.Root, source row) (exists bool, err error) {
 	return true, nil
 }
 
-// safeName says whether a name is one in a directory, and leads nowhere else.
+// safeName says whether a name is one in a directory, and leads nowhere else. Images have
+// names with backslashes, which mean nothing but on Windows.
 func safeName(name string) bool {
-	return name != "" && name != "." && name != ".." && !strings.ContainsAny(name, "/\\\x00")
+	return name != "" && name != "." && name != ".." && !strings.ContainsAny(name, "/\x00") && !strings.ContainsRune(name, filepath.Separator)
 }
 
 // followed copies what a link leads to in place of it.

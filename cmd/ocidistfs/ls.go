@@ -224,6 +224,12 @@ func typeLetter(mode iofs.FileMode) string {
 		return "d"
 	case mode.Type() == iofs.ModeSymlink:
 		return "l"
+	case mode.Type() == iofs.ModeNamedPipe:
+		return "p"
+	case mode&iofs.ModeCharDevice != 0:
+		return "c"
+	case mode&iofs.ModeDevice != 0:
+		return "b"
 	}
 	return "-"
 }
@@ -233,7 +239,7 @@ func typeLetter(mode iofs.FileMode) string {
 type rowJSON struct {
 	Name     string     `json:"name"`
 	Path     string     `json:"path"`
-	Type     string     `json:"type"` // file, directory or link
+	Type     string     `json:"type"` // file, directory or link; within an image also pipe or device
 	Size     *int64     `json:"size,omitempty"`
 	Mode     string     `json:"mode,omitempty"` // octal
 	Modified *time.Time `json:"modified,omitempty"`
@@ -292,6 +298,10 @@ func typeName(mode iofs.FileMode) string {
 		return "directory"
 	case mode.Type() == iofs.ModeSymlink:
 		return "link"
+	case mode.Type() == iofs.ModeNamedPipe:
+		return "pipe"
+	case mode&iofs.ModeDevice != 0:
+		return "device"
 	}
 	return "file"
 }
