@@ -77,9 +77,18 @@ func (d *dir) Lookup(ctx context.Context, name string, out *fuse.EntryOut) (*fus
 		}
 		return nil, errno
 	}
-	// The same number is the same node to go-fuse, which keeps the old one. That
-	// is right: a file's number is its content's, a directory's its path's.
-	return d.NewInode(ctx, found, fusefs.StableAttr{Mode: unixType(attr.Mode), Ino: attr.Ino}), 0
+	return d.NewInode(ctx, found, stable(attr)), 0
+}
+
+// stable is what makes a node the same to go-fuse as another, of which it keeps the old
+// one. That is right: a file's number is its content's, a directory's its path's, and in an
+// image both are unique.
+func stable(attr tree.Attr) fusefs.StableAttr {
+	s := fusefs.StableAttr{Mode: unixType(attr.Mode), Ino: attr.Ino}
+	if attr.Recorded != nil {
+		s.Gen = attr.Recorded.Image
+	}
+	return s
 }
 
 // The permission bits that a mask asks for (access(2)).

@@ -159,3 +159,31 @@ func TestStatus(t *testing.T) {
 		t.Errorf("status %+v", status)
 	}
 }
+
+// inImage is a testFile of an image.
+type inImage struct {
+	testFile
+	image uint64
+}
+
+func (f inImage) Attr(ctx context.Context) (tree.Attr, error) {
+	attr, err := f.testFile.Attr(ctx)
+	attr.Recorded = &tree.Recorded{Links: 1, Image: f.image}
+	return attr, err
+}
+
+// TestNumbersOfImages: what is in two images is never one file, whatever numbers their makers
+// have found; what has one number in one image is.
+func TestNumbersOfImages(t *testing.T) {
+	holds := func(content string) func() tree.OpenFile {
+		return func() tree.OpenFile { return testBytes{readat.Bytes([]byte(content))} }
+	}
+	dir, _ := mountTree(t, testDir{0o555, 10, map[string]tree.Node{
+		"a":     inImage{testFile{0o444, 11, holds("first\n")}, 1},
+		"other": inImage{testFile{0o444, 11, holds("other\n")}, 2},
+		"same":  inImage{testFile{0o444, 11, holds("same!\n")}, 1},
+	}}, Options{})
+	if got := run(t, "sh", "-c", "cd "+dir+" && exec 3<a && cat a other same"); got != "first\nother\nfirst\n" {
+		t.Errorf("they hold %q", got)
+	}
+}

@@ -109,6 +109,9 @@ type Recorded struct {
 	// Links is how many names the file has; 1 of any directory.
 	Links              uint32
 	Devmajor, Devminor uint32 // of a device
+	// Image tells images apart whose inode numbers meet: within one they never do, but
+	// whoever makes an image can look for one that has a number of another.
+	Image uint64
 }
 
 // What all nodes of a kind may be used for; others than the mounter are held to it.

@@ -142,6 +142,29 @@ func TestRootfs(t *testing.T) {
 	}
 }
 
+// TestRootfsGenerations: what is in two images has two generations, which say that it is not
+// the same though the inode numbers were.
+func TestRootfsGenerations(t *testing.T) {
+	f := newFixture(t, registrytest.Options{})
+	a := filesLayer(t, registrytest.Regular("a", "1"), registrytest.Regular("b", "2"))
+	f.pushLayers("app", "1", a)
+	f.pushLayers("other", "1", a)
+	generation := func(path string) uint64 {
+		attr, err := f.find(path).Attr(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		return attr.Recorded.Image
+	}
+	one, two := generation("app/tags/1/rootfs/a"), generation("other/tags/1/rootfs/a")
+	if one == two || one == 0 || two == 0 {
+		t.Errorf("two images have the generations %d and %d", one, two)
+	}
+	if b := generation("app/tags/1/rootfs/b"); b != one {
+		t.Errorf("one image has the generations %d and %d", one, b)
+	}
+}
+
 // "A layer whose blob is in the cache is read from there."
 func TestRootfsOfCachedBlob(t *testing.T) {
 	f := newFixture(t, registrytest.Options{})
@@ -344,7 +367,7 @@ func TestRootfsAttributes(t *testing.T) {
 		return a
 	}
 	su := attr("su")
-	if su.Mode != iofs.ModeSetuid|0o755 || su.Size != 5 || !su.ModTime.Equal(when) || *su.Recorded != (Recorded{UID: 1, GID: 2, Links: 2}) {
+	if su.Mode != iofs.ModeSetuid|0o755 || su.Size != 5 || !su.ModTime.Equal(when) || *su.Recorded != (Recorded{UID: 1, GID: 2, Links: 2, Image: su.Recorded.Image}) {
 		t.Errorf("su is %+v, %+v", su, su.Recorded)
 	}
 	if also := attr("also"); also.Ino != su.Ino || also.Recorded.Links != 2 {

@@ -61,9 +61,11 @@ type rootfsImage struct {
 	layers []v1.Descriptor // the lowest first
 	seen   time.Time       // when the image was first seen
 	ino    uint64          // what the inode numbers of it follow from
-	files  *rootfs.Stack
-	opened []atomic.Pointer[layerIndex] // of the layers that were needed
-	said   atomic.Pointer[layerConfig]  // what the config says, once it was read
+	// generation is for the image what ino is, and another number.
+	generation uint64
+	files      *rootfs.Stack
+	opened     []atomic.Pointer[layerIndex] // of the layers that were needed
+	said       atomic.Pointer[layerConfig]  // what the config says, once it was read
 }
 
 // rootfsKey names what is in an image.
@@ -99,8 +101,9 @@ func (r *repository) rootfsImage(m cache.Manifest) (*rootfsImage, error) {
 	if image == nil {
 		image = &rootfsImage{
 			repo: r, digest: m.Digest, config: c.config, layers: c.layers, seen: m.FirstSeen,
-			ino:    ino("rootfs", r.name(), m.Digest.String()),
-			opened: make([]atomic.Pointer[layerIndex], len(c.layers)),
+			ino:        ino("rootfs", r.name(), m.Digest.String()),
+			generation: ino("generation", r.name(), m.Digest.String()),
+			opened:     make([]atomic.Pointer[layerIndex], len(c.layers)),
 		}
 		said := &entryReports{report: image.report}
 		image.files = rootfs.NewStack(len(c.layers), image.open, func(layer int, e *rootfs.EntryError) {

@@ -69,7 +69,7 @@ func (n innerNode) Attr(ctx context.Context) (Attr, error) {
 	}
 	attr := Attr{
 		Mode: n.mode() | permissions(a.Mode), Size: a.Size, ModTime: a.ModTime, Ino: n.number(), Lifetime: Forever,
-		Recorded: &Recorded{UID: a.UID, GID: a.GID, Links: a.Links, Devmajor: a.Devmajor, Devminor: a.Devminor},
+		Recorded: &Recorded{UID: a.UID, GID: a.GID, Links: a.Links, Devmajor: a.Devmajor, Devminor: a.Devminor, Image: n.image.generation},
 	}
 	if n.isRoot() {
 		attr.ModTime = n.image.seen
