@@ -119,40 +119,48 @@ func historyRoom(c *contents) int64 {
 // history that made it. Where the config does not say so of each layer, or not of
 // as many, they are missing: it says nothing of this one.
 func layerOf(config []byte, layer int) (diffID string, line json.RawMessage) {
+	diffIDs, lines := layersOf(config)
+	if layer >= len(diffIDs) {
+		return "", nil
+	}
+	d, err := registry.ParseDigest(diffIDs[layer])
+	if err != nil {
+		return "", nil
+	}
+	var b bytes.Buffer
+	if layer >= len(lines) || json.Compact(&b, lines[layer]) != nil {
+		return d.String(), nil
+	}
+	return d.String(), b.Bytes()
+}
+
+// layersOf returns what a config says of all layers: their diffIDs, and as many lines of the
+// history, or none.
+func layersOf(config []byte) (diffIDs []string, lines []json.RawMessage) {
 	var document struct {
 		RootFS struct {
 			DiffIDs []string `json:"diff_ids"`
 		} `json:"rootfs"`
 		History []json.RawMessage `json:"history"`
 	}
-	if json.Unmarshal(config, &document) != nil || layer >= len(document.RootFS.DiffIDs) {
-		return "", nil
+	if json.Unmarshal(config, &document) != nil {
+		return nil, nil
 	}
-	d, err := registry.ParseDigest(document.RootFS.DiffIDs[layer])
-	if err != nil {
-		return "", nil
-	}
-	made := 0
 	for _, raw := range document.History {
 		var entry struct {
 			EmptyLayer bool `json:"empty_layer"`
 		}
 		if json.Unmarshal(raw, &entry) != nil {
-			return d.String(), nil
+			return document.RootFS.DiffIDs, nil
 		}
-		if entry.EmptyLayer {
-			continue
+		if !entry.EmptyLayer {
+			lines = append(lines, raw)
 		}
-		if made == layer {
-			line = raw
-		}
-		made++
 	}
-	var b bytes.Buffer
-	if made != len(document.RootFS.DiffIDs) || json.Compact(&b, line) != nil {
-		return d.String(), nil
+	if len(lines) != len(document.RootFS.DiffIDs) {
+		lines = nil
 	}
-	return d.String(), b.Bytes()
+	return document.RootFS.DiffIDs, lines
 }
 
 // padded makes a record size bytes long, with spaces before its last newline. One

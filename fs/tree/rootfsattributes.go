@@ -1,9 +1,13 @@
 package tree
 
 import (
+	"bytes"
 	"context"
+	"encoding/json"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
+
+	"github.com/ocidistfs/ocidistfs/registry"
 )
 
 // The extended attributes of files and directories in an image that say where they are from.
@@ -93,6 +97,29 @@ func (c *layerConfig) history(layer int) string {
 	return c.lines[layer]
 }
 
+// layerConfigOf is what a config says of so many layers.
+func layerConfigOf(config []byte, layers int) *layerConfig {
+	c := &layerConfig{}
+	diffIDs, lines := layersOf(config)
+	for _, text := range diffIDs {
+		if h, err := registry.ParseDigest(text); err == nil {
+			c.diffIDs = append(c.diffIDs, h)
+		}
+	}
+	if len(diffIDs) != layers || len(c.diffIDs) != layers {
+		c.diffIDs = nil
+	}
+	for n, line := range lines {
+		text := ""
+		var b bytes.Buffer
+		if _, err := registry.ParseDigest(diffIDs[n]); err == nil && json.Compact(&b, line) == nil {
+			text = b.String()
+		}
+		c.lines = append(c.lines, text)
+	}
+	return c
+}
+
 // configOf returns what the config says, or nil where it cannot be read. It is asked for only
 // where fetch says so: otherwise it is nil too where the config is not at hand.
 func (i *rootfsImage) configOf(ctx context.Context, fetch bool) (*layerConfig, error) {
@@ -106,17 +133,7 @@ func (i *rootfsImage) configOf(ctx context.Context, fetch bool) (*layerConfig, e
 	if err != nil {
 		return nil, err
 	}
-	c := &layerConfig{}
-	for n := range i.layers {
-		diffID, line := layerOf(b, n)
-		if h, err := v1.NewHash(diffID); err == nil {
-			c.diffIDs = append(c.diffIDs, h)
-		}
-		c.lines = append(c.lines, string(line))
-	}
-	if len(c.diffIDs) != len(i.layers) {
-		c.diffIDs = nil
-	}
+	c := layerConfigOf(b, len(i.layers))
 	i.said.Store(c)
 	return c, nil
 }
