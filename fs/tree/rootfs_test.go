@@ -14,6 +14,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -530,5 +531,56 @@ func TestRootfsOfCrawler(t *testing.T) {
 		if err := open.Close(); err != nil {
 			t.Error(err)
 		}
+	}
+}
+
+// "Who reads a file of an image in order has what comes next made ahead, as in any other file."
+func TestRootfsReadAhead(t *testing.T) {
+	f := newFixture(t, registrytest.Options{})
+	content := noise(8 << 20)
+	layer, annotations := registrytest.Stargz(t, registrytest.Archive(t, registrytest.Regular("large", content)))
+	f.server.Push(t, "app", "1", registrytest.ImageWith(t, mutate.Addendum{Layer: layer, Annotations: annotations}))
+	file, ok := f.find("app/tags/1/rootfs/large").(File)
+	if !ok {
+		t.Fatal("it is no file")
+	}
+	open, err := file.Open(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	// The first answers come at once, and all others when there are two that wait: of one
+	// who waits himself there is one.
+	var mu sync.Mutex
+	waiting, most := 0, 0
+	both := make(chan struct{})
+	f.server.Break(registrytest.Only(registrytest.Blob, func(w http.ResponseWriter, r *http.Request, req registrytest.Request, next http.HandlerFunc) {
+		mu.Lock()
+		if waiting++; waiting == 2 && most < 2 {
+			close(both)
+		}
+		most = max(most, waiting)
+		mu.Unlock()
+		if req.Range != "" && f.server.Sent() > 1<<20 {
+			select {
+			case <-both:
+			case <-r.Context().Done():
+			}
+		}
+		next(w, r)
+		mu.Lock()
+		waiting--
+		mu.Unlock()
+	}))
+	b := make([]byte, 128<<10)
+	for off := 0; off < len(content); off += len(b) {
+		if n, err := open.ReadAt(t.Context(), b, int64(off)); n < len(b) || string(b) != content[off:off+len(b)] {
+			t.Fatalf("%d bytes at %d: %v", n, off, err)
+		}
+	}
+	if most < 2 {
+		t.Error("nothing came ahead")
+	}
+	if err := open.Close(); err != nil {
+		t.Error(err)
 	}
 }

@@ -28,7 +28,17 @@ func (f rootfsFile) Open(context.Context) (OpenFile, error) {
 		return &openInner{Reader: entry.Contents(nil)}, nil
 	}
 	plain := f.image.plain(n)
-	return &openInner{Reader: entry.Contents(plain), repo: f.image.repo, layer: f.image.layers[n], plain: plain}, nil
+	open := &openInner{Reader: entry.Contents(plain), repo: f.image.repo, layer: f.image.layers[n], plain: plain}
+	if entry.Size >= minInnerAhead && len(entry.Extents) == 0 {
+		t := f.image.repo.tree
+		open.spans = &innerAhead{
+			Reader: open.Reader, tree: t, plain: plain, data: entry.Data,
+			span: f.image.opened[n].Load().index.Plain(nil).Span, closed: make(chan struct{}),
+		}
+		open.ahead = readat.ReadAhead(open.spans, t.ahead)
+		open.Reader = open.ahead
+	}
+	return open, nil
 }
 
 // An openInner is an open file that is in an image. It is safe for concurrent use.
@@ -36,7 +46,9 @@ type openInner struct {
 	readat.Reader
 	repo  *repository
 	layer v1.Descriptor
-	plain *cache.Plain // nil where nothing is read
+	plain *cache.Plain  // nil where nothing is read
+	ahead *readat.Ahead // nil of a file that is not read ahead, as what follows
+	spans *innerAhead
 
 	guard sync.Once
 	shut  error // set by guard
@@ -64,6 +76,10 @@ func (o *openInner) Verified() bool { return true }
 
 // Close closes the file.
 func (o *openInner) Close() error {
+	if o.ahead != nil {
+		o.ahead.Stop()
+		o.spans.stop()
+	}
 	if o.plain == nil {
 		return nil
 	}
