@@ -127,8 +127,7 @@ func (r *repository) storedIndex(id cache.LayerID, report func(*rootfs.EntryErro
 	return nil
 }
 
-// readIndex reads a layer: its table of contents, or all of it. told is told how many more
-// compressed bytes came.
+// readIndex reads all of a layer. told is told how many more compressed bytes came.
 func (r *repository) readIndex(ctx context.Context, d v1.Descriptor, report func(*rootfs.EntryError), told func(more int64)) (l *layerIndex, err error) {
 	blob, err := r.openBlob(ctx, d)
 	if err != nil {
@@ -139,16 +138,8 @@ func (r *repository) readIndex(ctx context.Context, d v1.Descriptor, report func
 			err = failed
 		}
 	}()
-	ids := layerIDs(d)
-	if len(ids) > 1 {
-		l, err = r.readTOC(ctx, ids[0], d, blob, report)
-		if !errors.Is(err, rootfs.ErrNoTOC) {
-			return l, err
-		}
-		r.tree.opts.Logger.Info("the table of contents of a layer is of no use; all of the layer is read", "digest", d.Digest.String(), "error", err)
-	}
 	blob.Whole()
-	id := ids[len(ids)-1]
+	id := cache.LayerID{Blob: d.Digest}
 	kept := r.tree.opts.Store.Layer(id)
 	fill := kept.Fill()
 	defer func() {
@@ -167,8 +158,18 @@ func (r *repository) readIndex(ctx context.Context, d v1.Descriptor, report func
 	return newLayerIndex(id, kept, index, size.n, report)
 }
 
-// readTOC reads the table of contents of a layer.
-func (r *repository) readTOC(ctx context.Context, id cache.LayerID, d v1.Descriptor, blob *openBlob, report func(*rootfs.EntryError)) (*layerIndex, error) {
+// readTOC reads the table of contents of a layer. The error is [rootfs.ErrNoTOC] where that is
+// of no use.
+func (r *repository) readTOC(ctx context.Context, id cache.LayerID, d v1.Descriptor, report func(*rootfs.EntryError)) (l *layerIndex, err error) {
+	blob, err := r.openBlob(ctx, d)
+	if err != nil {
+		return nil, err
+	}
+	defer func() {
+		if failed := blob.Close(); err == nil {
+			err = failed
+		}
+	}()
 	index, err := rootfs.OpenTOC(ctx, d.Digest, blob, d.Annotations, report)
 	if err != nil {
 		return nil, err

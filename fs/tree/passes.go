@@ -23,6 +23,9 @@ const (
 	// over as many connections as the read-ahead has, and each takes most of a
 	// processor and some megabytes.
 	passesOfHost = 4
+	// tablesOfHost is how many tables of contents of one registry are read at once: each
+	// is a request and a few bytes, and whoever looks into an image waits for all of them.
+	tablesOfHost = 32
 	// malformedFor is for how long a layer that was read, and is no archive, is not read
 	// again: it is the same the next time.
 	malformedFor = time.Hour
@@ -37,7 +40,13 @@ type passes struct {
 	mu     sync.Mutex
 	inAir  map[registry.Digest]*pass        // guarded by mu
 	failed *simplelru.LRU[passKey, failure] // guarded by mu
-	places map[string]chan struct{}         // guarded by mu; of each registry
+	places map[placeKey]chan struct{}       // guarded by mu
+}
+
+// placeKey is what so many may read at once: tables of contents of a registry, or layers.
+type placeKey struct {
+	host   string
+	tables bool
 }
 
 // passKey is what a failure is of: another repository may have the layer.
@@ -56,7 +65,7 @@ func newPasses(t *Tree) *passes {
 	if err != nil {
 		panic(err) // the only error is a size that is not positive
 	}
-	return &passes{tree: t, inAir: map[registry.Digest]*pass{}, failed: failed, places: map[string]chan struct{}{}}
+	return &passes{tree: t, inAir: map[registry.Digest]*pass{}, failed: failed, places: map[placeKey]chan struct{}{}}
 }
 
 // A pass is a layer that is being read.
@@ -175,14 +184,33 @@ func (p *passes) run(ctx context.Context, r *repository, d v1.Descriptor, runnin
 			return
 		}
 	}
-	leave, err := p.enter(ctx, r)
-	if err == nil {
-		running.index, err = r.readIndex(ctx, d, report, running.add)
-		leave()
-	}
-	if err != nil {
+	var err error
+	if running.index, err = p.read(ctx, r, d, report, running.add); err != nil {
 		running.err = fmt.Errorf("%s: %w", r.name(), err)
 	}
+}
+
+// read reads a layer when it is its turn: its table of contents where it has one that is of
+// use, and else all of it.
+func (p *passes) read(ctx context.Context, r *repository, d v1.Descriptor, report func(*rootfs.EntryError), told func(more int64)) (*layerIndex, error) {
+	if ids := layerIDs(d); len(ids) > 1 {
+		leave, err := p.enter(ctx, r, true)
+		if err != nil {
+			return nil, err
+		}
+		l, err := r.readTOC(ctx, ids[0], d, report)
+		leave()
+		if !errors.Is(err, rootfs.ErrNoTOC) {
+			return l, err
+		}
+		r.tree.opts.Logger.Info("the table of contents of a layer is of no use; all of the layer is read", "digest", d.Digest.String(), "error", err)
+	}
+	leave, err := p.enter(ctx, r, false)
+	if err != nil {
+		return nil, err
+	}
+	defer leave()
+	return r.readIndex(ctx, d, report, told)
 }
 
 // lasts is for how long a layer is not read again after it failed.
@@ -197,13 +225,17 @@ func lasts(err error) time.Duration {
 }
 
 // enter waits for one of the places of a registry, and leave gives it back.
-func (p *passes) enter(ctx context.Context, r *repository) (leave func(), err error) {
+func (p *passes) enter(ctx context.Context, r *repository, tables bool) (leave func(), err error) {
 	host, _, _ := strings.Cut(r.name(), "/")
+	key, room := placeKey{host, tables}, passesOfHost
+	if tables {
+		room = tablesOfHost
+	}
 	p.mu.Lock()
-	places, ok := p.places[host]
+	places, ok := p.places[key]
 	if !ok {
-		places = make(chan struct{}, passesOfHost)
-		p.places[host] = places
+		places = make(chan struct{}, room)
+		p.places[key] = places
 	}
 	p.mu.Unlock()
 	select {

@@ -124,7 +124,7 @@ func (b *bench) evict(ctx context.Context, t *testing.T, cache string) int64 {
 	if bytes == 0 {
 		t.Fatal("no layer has an index")
 	}
-	command{home: b.home(t, "ocidistfs"), args: []string{b.program, "cache", "prune", "--cache-dir", cache, "--max-size", strconv.FormatInt(bytes, 10)}}.must(ctx, t)
+	command{home: b.home(t, "ocidistfs"), args: []string{b.program, "cache", "prune", "--cache-dir", cache, "--max-size", strconv.FormatInt(bytes, 10) + "B"}}.must(ctx, t)
 	if left := sizeOf(t, filepath.Join(cache, "layers/sha256/*/index")); left != bytes {
 		t.Fatalf("%d of %d bytes of indexes are left", left, bytes)
 	}
