@@ -75,12 +75,17 @@ func TestFilesystems(t *testing.T) {
 
 			dir := background(t, disk+"/cache", "")
 			tar := filepath.Join(dir, s.Host(), "a/tags/1/image.tar")
-			before := readBytes(t, dir)
-			bash(t, "cmp "+tar+" "+disk+"/want.tar; cp "+tar+" "+disk+"/copy.tar; cmp "+tar+" "+disk+"/copy.tar")
-			bash(t, "cmp --ignore-initial 9000001 --bytes 5000 "+tar+" "+disk+"/want.tar")
-			bash(t, "for l in "+filepath.Dir(tar)+"/layers/*.tar.gz; do sha256sum < $l; done | sort > "+disk+"/read; "+
-				"cd "+filepath.Dir(tar)+"/oci/blobs/sha256; for b in $(find . -size +8M -printf '%f\n'); do grep -q $b "+disk+"/read; done")
-			read := readBytes(t, dir) - before
+			// An open waits for a tenth of a second for the file that the kernel is to read
+			// by itself, so that a busy machine may have it read here: the next finds it.
+			var read int64
+			for range 5 {
+				before := readBytes(t, dir)
+				readAll(t, disk, tar)
+				read = readBytes(t, dir) - before
+				if !c.shares || read < size {
+					break
+				}
+			}
 			if passed := read < size; passed != c.shares {
 				t.Errorf("%d bytes were read out of the cache; is the kernel to read by itself: %t", read, c.shares)
 			}
@@ -143,4 +148,14 @@ func readBytes(t *testing.T, dir string) int64 {
 		t.Fatal(err)
 	}
 	return status.Mount.Cache.ReadBytes
+}
+
+// readAll has other programs read image.tar and the layers, in order and not, and compares
+// what they get.
+func readAll(t *testing.T, disk, tar string) {
+	t.Helper()
+	bash(t, "cmp "+tar+" "+disk+"/want.tar; cp "+tar+" "+disk+"/copy.tar; cmp "+tar+" "+disk+"/copy.tar")
+	bash(t, "cmp --ignore-initial 9000001 --bytes 5000 "+tar+" "+disk+"/want.tar")
+	bash(t, "for l in "+filepath.Dir(tar)+"/layers/*.tar.gz; do sha256sum < $l; done | sort > "+disk+"/read; "+
+		"cd "+filepath.Dir(tar)+"/oci/blobs/sha256; for b in $(find . -size +8M -printf '%f\n'); do grep -q $b "+disk+"/read; done")
 }
