@@ -25,6 +25,8 @@ type layerIndex struct {
 	tree  *rootfs.LayerTree
 	kept  *cache.Layer // what is on disk of it
 	bytes int          // that it takes in memory, about
+	// fetched says that all of the layer was read in this process, and not from disk.
+	fetched bool
 }
 
 // layerIndexes remembers what is known of layers: of those that somebody holds, and of
@@ -104,7 +106,7 @@ func newLayerIndex(id cache.LayerID, kept *cache.Layer, index *rootfs.Index, siz
 	if err != nil {
 		return nil, fmt.Errorf("layer %s: %w", id.Blob, err)
 	}
-	return &layerIndex{id, index, t, kept, int(size) + t.Len()*bytesOfEntry}, nil
+	return &layerIndex{id: id, index: index, tree: t, kept: kept, bytes: int(size) + t.Len()*bytesOfEntry}, nil
 }
 
 // storedIndex returns what the store knows of a layer, or nil.
@@ -138,6 +140,7 @@ func (r *repository) readIndex(ctx context.Context, d v1.Descriptor, report func
 			err = failed
 		}
 	}()
+	fetched := r.local.Kept(d.Digest) < d.Size
 	blob.Whole()
 	id := cache.LayerID{Blob: d.Digest}
 	kept := r.tree.opts.Store.Layer(id)
@@ -155,7 +158,10 @@ func (r *repository) readIndex(ctx context.Context, d v1.Descriptor, report func
 	if err := fill.Keep(size); err != nil {
 		return nil, err
 	}
-	return newLayerIndex(id, kept, index, size.n, report)
+	if l, err = newLayerIndex(id, kept, index, size.n, report); err == nil {
+		l.fetched = fetched
+	}
+	return l, err
 }
 
 // readTOC reads the table of contents of a layer. The error is [rootfs.ErrNoTOC] where that is

@@ -123,8 +123,8 @@ func TestRootfs(t *testing.T) {
 		t.Errorf("a has %d bytes", len(got))
 	}
 	blobs := f.blobsAsked()
-	if len(blobs) != 2 {
-		t.Errorf("%d blobs were asked for, want the layers alone: %v", len(blobs), blobs)
+	if len(blobs) != 4 {
+		t.Errorf("%d blobs were asked for, want the layers and two configs: %v", len(blobs), blobs)
 	}
 	for blob, times := range blobs {
 		if times != 1 {
@@ -163,6 +163,25 @@ func TestRootfsGenerations(t *testing.T) {
 	}
 	if b := generation("app/tags/1/rootfs/b"); b != one {
 		t.Errorf("one image has the generations %d and %d", one, b)
+	}
+}
+
+// "A layer that is malformed, or has other bytes than the image says, is EIO, for all that it decides, and that alone."
+//
+// The config says of plain bytes what they are, and is asked for where a layer is fetched.
+func TestRootfsOfOtherBytes(t *testing.T) {
+	f := newFixture(t, registrytest.Options{})
+	good := filesLayer(t, registrytest.Regular("good/a", "1"))
+	other := filesLayer(t, registrytest.Regular("other/b", "2"))
+	other.Plain = good.Plain
+	f.pushLayers("app", "1", other, good)
+	if got := contentOf(t, f.find("app/tags/1/rootfs/good/a")); got != "1" {
+		t.Errorf("a is %q", got)
+	}
+	for _, tree := range []*Tree{f.tree, f.newTree("linux/amd64")} {
+		if _, err := tree.Find(t.Context(), f.path("app/tags/1/rootfs/other/b")); !errors.Is(err, rootfs.ErrMismatch) {
+			t.Errorf("a file of a layer that is another than the config says: %v", err)
+		}
 	}
 }
 
@@ -413,7 +432,13 @@ func TestRootfsExtendedAttributes(t *testing.T) {
 		addenda = append(addenda, mutate.Addendum{Layer: layer, History: v1.History{CreatedBy: "step " + strconv.Itoa(n)}},
 			mutate.Addendum{History: v1.History{CreatedBy: "nothing", EmptyLayer: true}})
 	}
-	f.server.Push(t, "app", "1", registrytest.ImageWith(t, addenda...))
+	image := registrytest.ImageWith(t, addenda...)
+	f.server.Push(t, "app", "1", image)
+	config, err := image.RawConfigFile()
+	if err != nil {
+		t.Fatal(err)
+	}
+	f.server.DeleteBlob("app", registrytest.DigestOf(config)) // it comes later
 	inner := func(name string) Attributed {
 		t.Helper()
 		place, err := f.tree.FindLink(t.Context(), f.path("app/tags/1/rootfs/"+name))
@@ -433,14 +458,16 @@ func TestRootfsExtendedAttributes(t *testing.T) {
 	if want := []Attribute{{"security.capability", capability}, {LayerAttribute, of(0)}}; err != nil || !slices.Equal(all, want) {
 		t.Errorf("ping has %q, %v", all, err)
 	}
-	before := f.blobsAsked()
+	f.server.PutBlob("app", config)
+	f.pass(time.Minute)
+	f.server.Forget()
 	for n, name := range []string{"bin/ping", "bin/also"} {
 		value, ok, err := inner(name).Attribute(t.Context(), HistoryAttribute)
 		if !ok || err != nil || !strings.Contains(value, `"step `+strconv.Itoa(n)+`"`) {
 			t.Errorf("%s was made by %q, %v", name, value, err)
 		}
 	}
-	if after := f.blobsAsked(); len(after) != len(before)+1 {
+	if after := f.blobsAsked(); len(after) != 1 {
 		t.Errorf("to ask for the history took %v", after)
 	}
 	if all, err = inner("bin/also").Attributes(t.Context()); err != nil || len(all) != 2 || all[0].Value != of(1) || !strings.Contains(all[1].Value, "step 1") {

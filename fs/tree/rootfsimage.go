@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 	"weak"
@@ -66,6 +67,8 @@ type rootfsImage struct {
 	files      *rootfs.Stack
 	opened     []atomic.Pointer[layerIndex] // of the layers that were needed
 	said       atomic.Pointer[layerConfig]  // what the config says, once it was read
+	ask        sync.Once                    // for the config
+	asked      chan struct{}                // closed when there was an answer, or none in time
 }
 
 // rootfsKey names what is in an image.
@@ -104,6 +107,7 @@ func (r *repository) rootfsImage(m cache.Manifest) (*rootfsImage, error) {
 			ino:        ino("rootfs", r.name(), m.Digest.String()),
 			generation: ino("generation", r.name(), m.Digest.String()),
 			opened:     make([]atomic.Pointer[layerIndex], len(c.layers)),
+			asked:      make(chan struct{}),
 		}
 		said := &entryReports{report: image.report}
 		image.files = rootfs.NewStack(len(c.layers), image.open, func(layer int, e *rootfs.EntryError) {
@@ -173,7 +177,7 @@ func (i *rootfsImage) layer(ctx context.Context, layer int, told func(more int64
 	if err != nil {
 		return nil, err
 	}
-	if err := i.checkPlain(ctx, layer, x.index); err != nil {
+	if err := i.checkPlain(ctx, layer, x); err != nil {
 		return nil, err
 	}
 	i.opened[layer].Store(x)
@@ -186,19 +190,50 @@ func (i *rootfsImage) plain(layer int) *cache.Plain {
 	return x.kept.Plain(layerSpans{i.repo, i.layers[layer], x.index, x.index.Plain(nil)})
 }
 
-// checkPlain compares the digest of a plain layer with what the config says, where that is at
-// hand: it is not asked for. Of a layer that has a table of contents nobody knows the former.
-func (i *rootfsImage) checkPlain(ctx context.Context, layer int, x *rootfs.Index) error {
-	if x.DiffID == (v1.Hash{}) {
+// checkPlain compares the digest of a plain layer with what the config says. That is asked
+// for where the layer was fetched: then one request is little, and it stays in the cache for
+// later processes. Of a layer that has a table of contents nobody knows the former.
+func (i *rootfsImage) checkPlain(ctx context.Context, layer int, x *layerIndex) error {
+	if x.index.DiffID == (v1.Hash{}) {
 		return nil
 	}
+	if x.fetched {
+		if err := i.askConfig(ctx); err != nil {
+			return err
+		}
+	}
 	config, err := i.configOf(ctx, false)
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
 	if err != nil || config == nil || config.diffIDs == nil {
 		return nil //nolint:nilerr // a config that cannot be read says nothing
 	}
-	if said := config.diffIDs[layer]; said != x.DiffID {
+	if said := config.diffIDs[layer]; said != x.index.DiffID {
 		return fmt.Errorf("%s@%s: layer %s: %w: its plain bytes are %s, and the config says %s",
-			i.repo.name(), i.digest, i.layers[layer].Digest, rootfs.ErrMismatch, x.DiffID, said)
+			i.repo.name(), i.digest, i.layers[layer].Digest, rootfs.ErrMismatch, x.index.DiffID, said)
 	}
 	return nil
+}
+
+// configLimit is how long the config is waited for.
+const configLimit = 10 * time.Second
+
+// askConfig asks for the config, once whatever comes of it, and waits for the answer.
+func (i *rootfsImage) askConfig(ctx context.Context) error {
+	i.ask.Do(func() {
+		asking := i.repo.tree.detach(configLimit, nil, func(ctx context.Context) {
+			defer close(i.asked)
+			_, _ = i.configOf(ctx, true) // without it nothing is compared
+		})
+		if !asking {
+			close(i.asked)
+		}
+	})
+	select {
+	case <-i.asked:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
 }
