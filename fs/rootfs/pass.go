@@ -60,6 +60,7 @@ func pass(ctx context.Context, blob v1.Hash, compressed io.Reader, plain io.Writ
 	}
 	codec, err := Sniff(head)
 	s := startSink(plain, opts.Report)
+	defer func() { _ = s.wait() }() // a decoder may panic
 	hasTOC := false
 	if err == nil {
 		hasTOC, err = s.fill(codec, in, opts.MaxPlain)

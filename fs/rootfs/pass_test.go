@@ -12,6 +12,7 @@ import (
 	"strings"
 	"testing"
 	"testing/iotest"
+	"testing/synctest"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 
@@ -238,4 +239,27 @@ func TestNoArchive(t *testing.T) {
 			t.Errorf("an empty layer, %s: %+v, %v", name, x, err)
 		}
 	}
+}
+
+// A panicReader reads what it has, and then panics.
+type panicReader struct{ io.Reader }
+
+func (r panicReader) Read(p []byte) (int, error) {
+	n, err := r.Reader.Read(p)
+	if err != nil {
+		panic("a mistake")
+	}
+	return n, nil
+}
+
+// TestPassPanics: a mistake of a decoder leaves no goroutine behind. The bubble would tell.
+func TestPassPanics(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		defer func() {
+			if recover() == nil {
+				t.Error("it did not panic")
+			}
+		}()
+		_, _ = Pass(t.Context(), v1.Hash{}, panicReader{strings.NewReader(strings.Repeat("x", 100))}, io.Discard, PassOptions{})
+	})
 }

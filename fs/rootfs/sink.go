@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"slices"
+	"sync"
 )
 
 const (
@@ -27,6 +28,7 @@ type sink struct {
 	in    chan piece  // closed when all has come
 	free  chan []byte // buffers that are not in use
 	ended chan struct{}
+	end   sync.Once // closes in
 
 	// Of the goroutine, until it has ended.
 	plain   io.Writer
@@ -63,9 +65,9 @@ func startSink(plain io.Writer, report func(*EntryError)) *sink {
 	return s
 }
 
-// wait says that nothing more comes, and returns what was wrong.
+// wait says that nothing more comes, and returns what was wrong. It may be called again.
 func (s *sink) wait() error {
-	close(s.in)
+	s.end.Do(func() { close(s.in) })
 	<-s.ended
 	return s.err
 }

@@ -26,6 +26,9 @@ const (
 	// tablesOfHost is how many tables of contents of one registry are read at once: each
 	// is a request and a few bytes, and whoever looks into an image waits for all of them.
 	tablesOfHost = 32
+	// loadsAtOnce is how many indexes are read from disk at once, each of which can take
+	// some hundred megabytes of memory.
+	loadsAtOnce = 8
 	// malformedFor is for how long a layer that was read, and is no archive, is not read
 	// again: it is the same the next time.
 	malformedFor = time.Hour
@@ -41,6 +44,8 @@ type passes struct {
 	inAir  map[registry.Digest]*pass        // guarded by mu
 	failed *simplelru.LRU[passKey, failure] // guarded by mu
 	places map[placeKey]chan struct{}       // guarded by mu
+
+	loading chan struct{} // the places of those who look into the store
 }
 
 // placeKey is what so many may read at once: tables of contents of a registry, or layers.
@@ -65,7 +70,10 @@ func newPasses(t *Tree) *passes {
 	if err != nil {
 		panic(err) // the only error is a size that is not positive
 	}
-	return &passes{tree: t, inAir: map[registry.Digest]*pass{}, failed: failed, places: map[placeKey]chan struct{}{}}
+	return &passes{
+		tree: t, inAir: map[registry.Digest]*pass{}, failed: failed, places: map[placeKey]chan struct{}{},
+		loading: make(chan struct{}, loadsAtOnce),
+	}
 }
 
 // A pass is a layer that is being read.
@@ -179,10 +187,8 @@ func (p *passes) run(ctx context.Context, r *repository, d v1.Descriptor, runnin
 	}()
 	said := &entryReports{report: func(err error) { p.tree.opts.Report(r.name(), err) }}
 	report := func(e *rootfs.EntryError) { said.add(fmt.Errorf("layer %s: %w", d.Digest, e)) }
-	for _, id := range layerIDs(d) {
-		if running.index = r.storedIndex(id, report); running.index != nil {
-			return
-		}
+	if running.index = p.load(r, d, report); running.index != nil {
+		return
 	}
 	var err error
 	if running.index, err = p.read(ctx, r, d, report, running.add); err != nil {
@@ -211,6 +217,18 @@ func (p *passes) read(ctx context.Context, r *repository, d v1.Descriptor, repor
 	}
 	defer leave()
 	return r.readIndex(ctx, d, report, told)
+}
+
+// load returns what the store knows of a layer, or nil.
+func (p *passes) load(r *repository, d v1.Descriptor, report func(*rootfs.EntryError)) *layerIndex {
+	p.loading <- struct{}{} // those who have a place need nobody
+	defer func() { <-p.loading }()
+	for _, id := range layerIDs(d) {
+		if x := r.storedIndex(id, report); x != nil {
+			return x
+		}
+	}
+	return nil
 }
 
 // lasts is for how long a layer is not read again after it failed.

@@ -185,6 +185,33 @@ func TestRootfsOfOtherBytes(t *testing.T) {
 	}
 }
 
+// TestRootfsLimits: neither layers without number nor what is in them takes all memory.
+func TestRootfsLimits(t *testing.T) {
+	f := newFixture(t, registrytest.Options{})
+	small := filesLayer(t, registrytest.Regular("a", "1"))
+	f.pushLayers("most", "1", slices.Repeat([]v1.Layer{small}, maxLayers)...)
+	if got := contentOf(t, f.find("most/tags/1/rootfs/a")); got != "1" {
+		t.Errorf("a of as many layers as may be is %q", got)
+	}
+	f.pushLayers("more", "1", slices.Repeat([]v1.Layer{small}, maxLayers+1)...)
+	if _, err := f.tree.Find(t.Context(), f.path("more/tags/1/rootfs/a")); !errors.Is(err, iofs.ErrNotExist) {
+		t.Errorf("with one more layer: %v", err)
+	}
+
+	f.tree.imageBytes = 10_000
+	many := []registrytest.Member{registrytest.Regular("below", "2")}
+	for n := range 1000 {
+		many = append(many, registrytest.Regular("many/"+strconv.Itoa(n), ""))
+	}
+	f.pushLayers("large", "1", filesLayer(t, many...), small)
+	if got := contentOf(t, f.find("large/tags/1/rootfs/a")); got != "1" {
+		t.Errorf("a of the layer above is %q", got)
+	}
+	if _, err := f.tree.Find(t.Context(), f.path("large/tags/1/rootfs/below")); !errors.Is(err, rootfs.ErrTooLarge) {
+		t.Errorf("a file of a layer that takes too much: %v", err)
+	}
+}
+
 // "A layer whose blob is in the cache is read from there."
 func TestRootfsOfCachedBlob(t *testing.T) {
 	f := newFixture(t, registrytest.Options{})

@@ -30,6 +30,9 @@ func (r *repository) hasRootfs(m cache.Manifest) error {
 	if err != nil {
 		return err
 	}
+	if len(c.layers) > maxLayers {
+		return fmt.Errorf("%s@%s: %w: it has %d layers, and %d are laid over each other at most", r.name(), m.Digest, errNoFiles, len(c.layers), maxLayers)
+	}
 	for _, d := range c.layers {
 		if !isArchive(d) {
 			return fmt.Errorf("%s@%s: %w: layer %s is %.80q", r.name(), m.Digest, errNoFiles, d.Digest, d.MediaType)
@@ -37,6 +40,14 @@ func (r *repository) hasRootfs(m cache.Manifest) error {
 	}
 	return nil
 }
+
+const (
+	// maxLayers is how many layers an image may have whose files are shown; a manifest could
+	// have 30,000. overlayfs takes 500, docker 127.
+	maxLayers = 1000
+	// defaultImageBytes are those of 10,000,000 files, about.
+	defaultImageBytes = 1 << 30
+)
 
 // isArchive says whether a layer is an archive of files that a registry has. How that is
 // compressed its first bytes say.
@@ -66,6 +77,7 @@ type rootfsImage struct {
 	generation uint64
 	files      *rootfs.Stack
 	opened     []atomic.Pointer[layerIndex] // of the layers that were needed
+	bytes      atomic.Int64                 // that these take in memory
 	said       atomic.Pointer[layerConfig]  // what the config says, once it was read
 	ask        sync.Once                    // for the config
 	asked      chan struct{}                // closed when there was an answer, or none in time
@@ -180,8 +192,17 @@ func (i *rootfsImage) layer(ctx context.Context, layer int, told func(more int64
 	if err := i.checkPlain(ctx, layer, x); err != nil {
 		return nil, err
 	}
-	i.opened[layer].Store(x)
-	return x, nil
+	if i.opened[layer].Load() == nil {
+		if limit := i.repo.tree.imageBytes; i.bytes.Add(int64(x.bytes)) > limit {
+			i.bytes.Add(-int64(x.bytes))
+			return nil, fmt.Errorf("%s@%s: layer %s: %w: what is in the layers of the image takes more than %d bytes of memory",
+				i.repo.name(), i.digest, i.layers[layer].Digest, rootfs.ErrTooLarge, limit)
+		}
+		if !i.opened[layer].CompareAndSwap(nil, x) {
+			i.bytes.Add(-int64(x.bytes)) // another goroutine was here
+		}
+	}
+	return i.opened[layer].Load(), nil
 }
 
 // plain opens the plain bytes of a layer that is known. The caller closes them.

@@ -89,9 +89,11 @@ type Tree struct {
 	staleWait time.Duration                       // for an answer where there is a stale one
 	// catalogWait is for the next names of a catalog.
 	catalogWait time.Duration
-	pacer       *pacer        // who asks how much
-	stop        chan struct{} // closed by Close
-	running     sync.WaitGroup
+	pacer       *pacer // who asks how much
+	// imageBytes is how much memory what is known of one image's layers may take.
+	imageBytes int64
+	stop       chan struct{} // closed by Close
+	running    sync.WaitGroup
 
 	mu       sync.Mutex
 	closed   bool                                    // guarded by mu
@@ -133,6 +135,7 @@ func New(opts Options) *Tree {
 		catalogWait: defaultCatalogWait,
 		stop:        make(chan struct{}),
 		layers:      newLayerIndexes(int(memory / 4)),
+		imageBytes:  defaultImageBytes,
 		rootfses:    map[rootfsKey]weak.Pointer[rootfsImage]{},
 	}
 	t.ahead = readat.NewBudget(cmp.Or(opts.ReadAhead, defaultReadAhead), cmp.Or(opts.Connections, defaultConnections))
