@@ -2,6 +2,7 @@ package tree
 
 import (
 	"archive/tar"
+	"bytes"
 	"context"
 	"errors"
 	"io"
@@ -636,5 +637,78 @@ func TestRootfsReadAhead(t *testing.T) {
 	}
 	if err := open.Close(); err != nil {
 		t.Error(err)
+	}
+}
+
+// TestRootfsDamagedIndex: what was found out of a layer and is damaged on disk is found out anew.
+func TestRootfsDamagedIndex(t *testing.T) {
+	f := newFixture(t, registrytest.Options{})
+	layer := filesLayer(t, registrytest.Regular("a", "1"))
+	f.pushLayers("app", "1", layer)
+	if got := contentOf(t, f.find("app/tags/1/rootfs/a")); got != "1" {
+		t.Fatalf("a is %q", got)
+	}
+	found, err := filepath.Glob(filepath.Join(f.dir, "layers", "sha256", "*", "index"))
+	if err != nil || len(found) != 1 {
+		t.Fatalf("the indexes are %v, %v", found, err)
+	}
+	for _, damaged := range [][]byte{nil, []byte("damaged")} {
+		if err := errors.Join(os.Remove(found[0]), os.WriteFile(found[0], damaged, 0o600)); err != nil {
+			t.Fatal(err)
+		}
+		place, err := f.newTree("linux/amd64").Find(t.Context(), f.path("app/tags/1/rootfs/a"))
+		if err != nil || contentOf(t, place.Node) != "1" {
+			t.Errorf("with %q for an index: %v", damaged, err)
+		}
+		if b, err := os.ReadFile(found[0]); err != nil || bytes.Equal(b, damaged) {
+			t.Errorf("%q stays, %v", damaged, err)
+		}
+	}
+	for blob, times := range f.blobsAsked() {
+		if times != 1 {
+			t.Errorf("%s was asked for %d times", blob, times)
+		}
+	}
+}
+
+// TestRootfsSharedPass: images of several repositories that are looked into at once have a layer
+// read once, and one whose registry fails fails alone.
+func TestRootfsSharedPass(t *testing.T) {
+	f := newFixture(t, registrytest.Options{})
+	layer := filesLayer(t, registrytest.Regular("a", noise(1<<20)))
+	for _, repo := range []string{"one", "two", "bad"} {
+		f.pushLayers(repo, "1", layer)
+	}
+	f.server.Break(registrytest.Only(registrytest.Blob, func(w http.ResponseWriter, r *http.Request, req registrytest.Request, next http.HandlerFunc) {
+		if req.Repository == "bad" {
+			registrytest.Refuse(http.StatusForbidden, "DENIED", "no")(w, r, req, next)
+			return
+		}
+		next(w, r)
+	}))
+	dirs := map[string]Dir{}
+	for _, repo := range []string{"one", "two", "bad"} {
+		dirs[repo] = f.find(repo + "/tags/1/rootfs").(Dir)
+	}
+	if _, err := dirs["bad"].Lookup(t.Context(), "a"); err == nil || errors.Is(err, iofs.ErrNotExist) {
+		t.Fatalf("what is denied is %v", err)
+	}
+	var all sync.WaitGroup
+	for _, repo := range []string{"one", "two", "one", "two"} {
+		all.Go(func() {
+			if _, err := dirs[repo].Lookup(t.Context(), "a"); err != nil {
+				t.Errorf("%s: %v", repo, err)
+			}
+		})
+	}
+	all.Wait()
+	asked := map[string]bool{}
+	for _, r := range f.server.Requests() {
+		if r.Kind == registrytest.Blob {
+			asked[r.Repository] = true
+		}
+	}
+	if asked["one"] && asked["two"] {
+		t.Errorf("both were asked: %v", asked)
 	}
 }
