@@ -36,7 +36,7 @@ It has the files
 \fBmanifest.json\fR and \fBdigest\fR (what the tag names, byte for byte),
 \fBresolved-manifest.json\fR and \fBresolved-digest\fR (the same for the platform),
 \fBimage.tar\fR, which docker load, podman, containerd, skopeo and crane take,
-\fBconfig.json\fR, and the directories \fBlayers\fR, \fBoci\fR (an OCI image layout), \fBplatforms\fR and \fBreferrers\fR.
+\fBconfig.json\fR, and the directories \fBlayers\fR, \fBoci\fR (an OCI image layout), \fBplatforms\fR, \fBreferrers\fR and \fBrootfs\fR (what is in the image).
 .SH OPTIONS
 {{template "Flags" .App.Flags -}}
 .SH COMMANDS
