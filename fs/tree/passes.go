@@ -19,13 +19,6 @@ import (
 const (
 	// passLimit ends a pass that nothing else does: a terabyte at 12 MB/s.
 	passLimit = 24 * time.Hour
-	// passesOfHost is how many layers of one registry are read at once: their bytes come
-	// over as many connections as the read-ahead has, and each takes most of a
-	// processor and some megabytes.
-	passesOfHost = 4
-	// tablesOfHost is how many tables of contents of one registry are read at once: each
-	// is a request and a few bytes, and whoever looks into an image waits for all of them.
-	tablesOfHost = 32
 	// loadsAtOnce is how many indexes are read from disk at once, each of which can take
 	// some hundred megabytes of memory.
 	loadsAtOnce = 8
@@ -43,15 +36,9 @@ type passes struct {
 	mu     sync.Mutex
 	inAir  map[registry.Digest]*pass        // guarded by mu
 	failed *simplelru.LRU[passKey, failure] // guarded by mu
-	places map[placeKey]chan struct{}       // guarded by mu
+	places map[placesKey]chan struct{}      // guarded by mu
 
 	loading chan struct{} // the places of those who look into the store
-}
-
-// placeKey is what so many may read at once: tables of contents of a registry, or layers.
-type placeKey struct {
-	host   string
-	tables bool
 }
 
 // passKey is what a failure is of: another repository may have the layer.
@@ -71,16 +58,18 @@ func newPasses(t *Tree) *passes {
 		panic(err) // the only error is a size that is not positive
 	}
 	return &passes{
-		tree: t, inAir: map[registry.Digest]*pass{}, failed: failed, places: map[placeKey]chan struct{}{},
+		tree: t, inAir: map[registry.Digest]*pass{}, failed: failed, places: map[placesKey]chan struct{}{},
 		loading: make(chan struct{}, loadsAtOnce),
 	}
 }
 
 // A pass is a layer that is being read.
 type pass struct {
-	key  passKey
-	size int64 // of the layer, compressed
-	done chan struct{}
+	key    passKey
+	size   int64         // of the layer, compressed
+	places chan struct{} // it takes one of these
+	has    bool          // one, which it has from the beginning
+	done   chan struct{}
 
 	// Set before done is closed.
 	index *layerIndex
@@ -161,8 +150,10 @@ func (p *passes) look(r *repository, d v1.Descriptor) (*layerIndex, *pass, error
 		}
 		p.failed.Remove(key)
 	}
-	running := &pass{key: key, size: d.Size, done: make(chan struct{}), waiting: map[*waiter]struct{}{}}
+	running := &pass{key: key, size: d.Size, places: p.placesOf(r, d, len(layerIDs(d)) > 1), done: make(chan struct{}), waiting: map[*waiter]struct{}{}}
+	running.tryEnter()
 	if !p.tree.detach(passLimit, nil, func(ctx context.Context) { p.run(ctx, r, d, running) }) {
+		running.leave()
 		return nil, nil, errClosed
 	}
 	p.inAir[d.Digest] = running
@@ -177,6 +168,7 @@ func (p *passes) run(ctx context.Context, r *repository, d v1.Descriptor, runnin
 		if running.err == nil {
 			p.tree.layers.put(running.index)
 		}
+		running.leave()
 		p.mu.Lock()
 		delete(p.inAir, d.Digest)
 		if running.err != nil {
@@ -191,32 +183,32 @@ func (p *passes) run(ctx context.Context, r *repository, d v1.Descriptor, runnin
 		return
 	}
 	var err error
-	if running.index, err = p.read(ctx, r, d, report, running.add); err != nil {
+	if running.index, err = p.read(ctx, r, d, running, report); err != nil {
 		running.err = fmt.Errorf("%s: %w", r.name(), err)
 	}
 }
 
 // read reads a layer when it is its turn: its table of contents where it has one that is of
 // use, and else all of it.
-func (p *passes) read(ctx context.Context, r *repository, d v1.Descriptor, report func(*rootfs.EntryError), told func(more int64)) (*layerIndex, error) {
+func (p *passes) read(ctx context.Context, r *repository, d v1.Descriptor, running *pass, report func(*rootfs.EntryError)) (*layerIndex, error) {
+	if err := running.enter(ctx); err != nil {
+		return nil, err
+	}
 	if ids := layerIDs(d); len(ids) > 1 {
-		leave, err := p.enter(ctx, r, true)
-		if err != nil {
-			return nil, err
-		}
 		l, err := r.readTOC(ctx, ids[0], d, report)
-		leave()
 		if !errors.Is(err, rootfs.ErrNoTOC) {
 			return l, err
 		}
 		r.tree.opts.Logger.Info("the table of contents of a layer is of no use; all of the layer is read", "digest", d.Digest.String(), "error", err)
+		running.leave()
+		p.mu.Lock()
+		running.places = p.placesOf(r, d, false)
+		p.mu.Unlock()
+		if err := running.enter(ctx); err != nil {
+			return nil, err
+		}
 	}
-	leave, err := p.enter(ctx, r, false)
-	if err != nil {
-		return nil, err
-	}
-	defer leave()
-	return r.readIndex(ctx, d, report, told)
+	return r.readIndex(ctx, d, report, running.add)
 }
 
 // load returns what the store knows of a layer, or nil.
@@ -240,28 +232,6 @@ func lasts(err error) time.Duration {
 		return absentFor
 	}
 	return failedFor
-}
-
-// enter waits for one of the places of a registry, and leave gives it back.
-func (p *passes) enter(ctx context.Context, r *repository, tables bool) (leave func(), err error) {
-	host, _, _ := strings.Cut(r.name(), "/")
-	key, room := placeKey{host, tables}, passesOfHost
-	if tables {
-		room = tablesOfHost
-	}
-	p.mu.Lock()
-	places, ok := p.places[key]
-	if !ok {
-		places = make(chan struct{}, room)
-		p.places[key] = places
-	}
-	p.mu.Unlock()
-	select {
-	case places <- struct{}{}:
-		return func() { <-places }, nil
-	case <-ctx.Done():
-		return nil, context.Cause(ctx)
-	}
 }
 
 // wait returns when the pass has ended, or with the cause of ctx. read is told of bytes that

@@ -676,6 +676,10 @@ func TestRootfsDamagedIndex(t *testing.T) {
 func TestRootfsSharedPass(t *testing.T) {
 	f := newFixture(t, registrytest.Options{})
 	layer := filesLayer(t, registrytest.Regular("a", noise(1<<20)))
+	digest, err := layer.Digest()
+	if err != nil {
+		t.Fatal(err)
+	}
 	for _, repo := range []string{"one", "two", "bad"} {
 		f.pushLayers(repo, "1", layer)
 	}
@@ -704,11 +708,56 @@ func TestRootfsSharedPass(t *testing.T) {
 	all.Wait()
 	asked := map[string]bool{}
 	for _, r := range f.server.Requests() {
-		if r.Kind == registrytest.Blob {
+		if r.Kind == registrytest.Blob && r.Reference == digest.String() { // not the config
 			asked[r.Repository] = true
 		}
 	}
 	if asked["one"] && asked["two"] {
 		t.Errorf("both were asked: %v", asked)
+	}
+}
+
+// TestRootfsManyLayers: more layers than are read at once, of a tree that is closed meanwhile
+// and of one that is not.
+func TestRootfsManyLayers(t *testing.T) {
+	f := newFixture(t, registrytest.Options{})
+	var layers []v1.Layer
+	for n := range 3 * placesOfHost[smallPlace] {
+		layers = append(layers, filesLayer(t, registrytest.Regular("a", strconv.Itoa(n)), registrytest.Regular("b"+strconv.Itoa(n), "")))
+	}
+	f.pushLayers("app", "1", layers...)
+	closing := f.newTree("linux/amd64")
+	release, asked := make(chan struct{}), make(chan struct{}, 1)
+	hold := f.server.Hold(release)
+	f.server.Break(registrytest.Only(registrytest.Blob, func(w http.ResponseWriter, r *http.Request, req registrytest.Request, next http.HandlerFunc) {
+		select {
+		case asked <- struct{}{}:
+		default:
+		}
+		hold(w, r, req, next)
+	}))
+	place, err := closing.Find(t.Context(), f.path("app/tags/1/rootfs"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	go func() {
+		<-asked
+		closing.Close()
+	}()
+	if _, err := place.Node.(Dir).Lookup(t.Context(), "a"); !errors.Is(err, errClosed) {
+		t.Errorf("a look into what is closed is %v", err)
+	}
+	close(release)
+	if got := contentOf(t, f.find("app/tags/1/rootfs/a")); got != strconv.Itoa(len(layers)-1) {
+		t.Errorf("a is %s", got)
+	}
+	if got, err := names(f.find("app/tags/1/rootfs").(Dir).List(t.Context())); err != nil || len(got) != len(layers)+1 {
+		t.Errorf("it has %d names, %v", len(got), err)
+	}
+}
+
+func TestReadOrder(t *testing.T) {
+	if got := readOrder([]v1.Descriptor{{Size: 1}, {Size: 9}, {Size: 1}, {Size: 5}}); !slices.Equal(got, []int{1, 3, 2, 0}) {
+		t.Errorf("the order is %v", got)
 	}
 }

@@ -1,8 +1,10 @@
 package tree
 
 import (
+	"cmp"
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -71,6 +73,7 @@ type rootfsImage struct {
 	digest registry.Digest // of the manifest
 	config v1.Descriptor
 	layers []v1.Descriptor // the lowest first
+	order  []int           // in which layers are read: see readOrder
 	seen   time.Time       // when the image was first seen
 	ino    uint64          // what the inode numbers of it follow from
 	// generation is for the image what ino is, and another number.
@@ -115,7 +118,7 @@ func (r *repository) rootfsImage(m cache.Manifest) (*rootfsImage, error) {
 	image := t.rootfses[key].Value()
 	if image == nil {
 		image = &rootfsImage{
-			repo: r, digest: m.Digest, config: c.config, layers: c.layers, seen: m.FirstSeen,
+			repo: r, digest: m.Digest, config: c.config, layers: c.layers, order: readOrder(c.layers), seen: m.FirstSeen,
 			ino:        ino("rootfs", r.name(), m.Digest.String()),
 			generation: ino("generation", r.name(), m.Digest.String()),
 			opened:     make([]atomic.Pointer[layerIndex], len(c.layers)),
@@ -129,6 +132,17 @@ func (r *repository) rootfsImage(m cache.Manifest) (*rootfsImage, error) {
 		t.rootfses[key] = weak.Make(image)
 	}
 	return image, nil
+}
+
+// readOrder is the order in which layers are read: the largest first, since most looks wait for
+// all of them, and that one takes longest; of equals the upper, which decides more.
+func readOrder(layers []v1.Descriptor) []int {
+	order := make([]int, len(layers))
+	for n := range order {
+		order[n] = len(layers) - 1 - n
+	}
+	slices.SortStableFunc(order, func(a, b int) int { return cmp.Compare(layers[b].Size, layers[a].Size) })
+	return order
 }
 
 // sweepWeak forgets what nobody holds any more, now and then.
@@ -180,7 +194,7 @@ func (i *rootfsImage) layer(ctx context.Context, layer int, told func(more int64
 	if i.repo.tree.pacer.shuts(ctx) {
 		return nil, fmt.Errorf("look into %s@%s: %w", i.repo.name(), i.digest, ErrCrawler)
 	}
-	for n := len(i.layers) - 1; n >= 0; n-- { // the upper ones decide more
+	for _, n := range i.order {
 		if i.opened[n].Load() == nil {
 			p.begin(i.repo, i.layers[n])
 		}
