@@ -51,7 +51,34 @@ func heldBy(dir, device string) string {
 	if maps, err := os.ReadFile(dir + "/maps"); err == nil && mapsDevice(string(maps), device) {
 		return "a mapped file"
 	}
+	if namespace(dir) != namespace("/proc/self") && mountsDevice(dir, device) {
+		return "a mount namespace of its own"
+	}
 	return ""
+}
+
+// namespace names the mount namespace of a process; "" where it may not be looked at.
+func namespace(dir string) string {
+	name, err := os.Readlink(dir + "/ns/mnt")
+	if err != nil {
+		return ""
+	}
+	return name
+}
+
+// mountsDevice says whether a process sees a mount of the device: a container that was started
+// while it was mounted has a copy of it.
+func mountsDevice(dir, device string) bool {
+	mounts, err := os.ReadFile(dir + "/mountinfo")
+	if err != nil {
+		return false
+	}
+	for line := range strings.Lines(string(mounts)) {
+		if fields := strings.Fields(line); len(fields) > 2 && fields[2] == device {
+			return true
+		}
+	}
+	return false
 }
 
 // deviceOf is the device of the file that a link of /proc stands for; "" where it

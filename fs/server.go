@@ -58,7 +58,8 @@ const (
 	// negativeLifetime is for how long the kernel remembers that a name does not
 	// exist; the tree remembers longer where it may.
 	negativeLifetime = time.Second
-	// drainLimit is how long an unmount waits for files to be closed.
+	// drainLimit is how long an unmount waits for files to be closed, and for copies of
+	// the mount in other mount namespaces to go.
 	drainLimit = 5 * time.Second
 )
 
@@ -171,10 +172,7 @@ func (s *Server) Wait() { s.fuse.Wait() }
 func (s *Server) Unmount() error {
 	s.unmount.Do(func() {
 		if entry, _, err := mountAt(s.mountpoint); err != nil || entry.device == s.device {
-			if s.fuse.Unmount() == nil {
-				return
-			}
-			if s.unmountErr = detach(s.mountpoint); s.unmountErr != nil {
+			if s.unmountErr = unmountSoon(s.mountpoint); s.unmountErr != nil {
 				return
 			}
 		}
@@ -183,10 +181,24 @@ func (s *Server) Unmount() error {
 		select {
 		case <-gone:
 		case <-time.After(drainLimit):
-			s.unmountErr = fmt.Errorf("unmount %s: files of it are still open, by %s", s.mountpoint, whoever(s.device))
+			s.unmountErr = fmt.Errorf("unmount %s: it is still in use, by %s", s.mountpoint, whoever(s.device))
 		}
 	})
 	return s.unmountErr
+}
+
+// unmountSoon takes the mount away: in an orderly way if whoever has just read something is
+// done with it in a moment, and else from sight. The library's Unmount waits for the end of
+// all that is asked, which may never come: a container that was started meanwhile has a copy
+// of the mount.
+func unmountSoon(mountpoint string) error {
+	for pause := 5 * time.Millisecond; pause < 100*time.Millisecond; pause = 2*pause + 5*time.Millisecond {
+		if unmountNow(mountpoint) == nil {
+			return nil
+		}
+		time.Sleep(pause)
+	}
+	return detach(mountpoint)
 }
 
 // whoever names those who hold a device. They may be somebody's whom this user
