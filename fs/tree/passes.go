@@ -76,6 +76,7 @@ type pass struct {
 	err   error
 
 	mu      sync.Mutex
+	unknown bool                 // guarded by mu; nothing on disk says what is in the layer
 	read    int64                // guarded by mu; compressed bytes
 	told    time.Time            // guarded by mu; when those who wait were told last
 	waiting map[*waiter]struct{} // guarded by mu
@@ -182,6 +183,9 @@ func (p *passes) run(ctx context.Context, r *repository, d v1.Descriptor, runnin
 	if running.index = p.load(r, d, report); running.index != nil {
 		return
 	}
+	running.mu.Lock()
+	running.unknown = true
+	running.mu.Unlock()
 	var err error
 	if running.index, err = p.read(ctx, r, d, running, report); err != nil {
 		running.err = fmt.Errorf("%s: %w", r.name(), err)
@@ -292,7 +296,9 @@ func (t *Tree) Passes() []LayerPass {
 	all := make([]LayerPass, 0, len(p.inAir))
 	for _, one := range p.inAir {
 		one.mu.Lock()
-		all = append(all, LayerPass{one.key.repository, one.key.layer, one.read, one.size})
+		if one.unknown {
+			all = append(all, LayerPass{one.key.repository, one.key.layer, one.read, one.size})
+		}
 		one.mu.Unlock()
 	}
 	slices.SortFunc(all, func(a, b LayerPass) int { return strings.Compare(a.Layer.Hex, b.Layer.Hex) })
