@@ -152,6 +152,7 @@ func (c *plainContent) keepSpan(ctx context.Context, m *madeSpan) error {
 	if m.end-m.begin > w.left {
 		return c.store.onDisk(errOversize) // nothing of a span is right before its end
 	}
+	w.buf = make([]byte, 0, min(m.end-m.begin, plainBuffer)) // of a file of a few bytes, perhaps
 	if err = m.by.from.CopySpan(ctx, w, m.at); err == nil {
 		err = w.flush()
 	}
