@@ -67,7 +67,7 @@ func (e *exporting) to(ctx context.Context, s streams, w io.Writer) (err error) 
 		return err
 	}
 	defer o.close()
-	archive, err := e.archive(ctx, s, o)
+	archive, err := e.archive(ctx, o)
 	if err != nil {
 		if repo, failed := o.client.Repository(e.ref.Name()); failed == nil {
 			err = o.connection.advise(ctx, repo, e.ref, err)
@@ -82,14 +82,14 @@ func (e *exporting) to(ctx context.Context, s streams, w io.Writer) (err error) 
 	if err != nil {
 		return err
 	}
-	meter := newProgress(s.err, size, e.ref.String())
+	meter := newProgress(o.err, size, e.ref.String())
 	err = archive.Write(ctx, io.MultiWriter(w, meter))
 	meter.end(err == nil)
 	return err
 }
 
 // archive opens the archive, for which layers are read that nothing is known of yet.
-func (e *exporting) archive(ctx context.Context, s streams, o *openView) (*tree.RootfsArchive, error) {
+func (e *exporting) archive(ctx context.Context, o *openView) (*tree.RootfsArchive, error) {
 	image, err := o.Image(ctx, e.ref)
 	if err != nil {
 		return nil, err
@@ -97,7 +97,7 @@ func (e *exporting) archive(ctx context.Context, s streams, o *openView) (*tree.
 	var begun sync.Once
 	meter := &progress{}
 	archive, err := image.OpenRootfsArchive(ctx, func(more, all int64) {
-		begun.Do(func() { meter = newPassing(s.err, all, "layers of "+e.ref.String()) })
+		begun.Do(func() { meter = newPassing(o.err, all, "layers of "+e.ref.String()) })
 		meter.add(more)
 	})
 	meter.end(err == nil)

@@ -106,7 +106,8 @@ func (s layerSpans) CopySpan(ctx context.Context, w io.Writer, off int64) error 
 	if err != nil {
 		return err
 	}
-	err = s.index.Plain(blob).CopySpan(ctx, w, off)
+	// It is known what of the blob is needed: nothing is fetched ahead.
+	err = s.index.Plain(blob.blob).CopySpan(ctx, w, off)
 	if failed := blob.Close(); err == nil {
 		err = failed
 	}
