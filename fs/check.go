@@ -29,11 +29,7 @@ func Check(mountpoint string, allowOther bool, cacheDir string, outside ...strin
 	if err := checkSystem(allowOther); err != nil {
 		return err
 	}
-	absolute, err := filepath.Abs(mountpoint)
-	if err != nil {
-		return err
-	}
-	path, err := resolveLinks(absolute, maxLinks)
+	path, err := realPath(mountpoint)
 	if err != nil {
 		return fmt.Errorf("mountpoint %s: %w", mountpoint, err)
 	}
@@ -58,7 +54,7 @@ func Check(mountpoint string, allowOther bool, cacheDir string, outside ...strin
 	}
 	if cacheDir != "" {
 		outside = append(outside, cacheDir)
-		cached, err := resolveLinks(cacheDir, maxLinks)
+		cached, err := realPath(cacheDir)
 		switch {
 		case err != nil: // it is not there yet, and nothing in it
 		case isIn(path, cached) && path != cached:
@@ -75,36 +71,6 @@ func Check(mountpoint string, allowOther bool, cacheDir string, outside ...strin
 		}
 	}
 	return nil
-}
-
-// maxLinks is how many links the kernel follows.
-const maxLinks = 40
-
-// resolveLinks returns where the links in a path lead. What is there may be a
-// stale mount, or nothing.
-func resolveLinks(path string, links int) (string, error) {
-	if path == "/" {
-		return path, nil
-	}
-	parent, err := filepath.EvalSymlinks(filepath.Dir(path))
-	if err != nil {
-		return "", err
-	}
-	whole := filepath.Join(parent, filepath.Base(path))
-	if resolved, err := filepath.EvalSymlinks(whole); err == nil {
-		return resolved, nil
-	}
-	target, _ := os.Readlink(whole)
-	if target == "" { // no link, but nothing, or a stale mount
-		return whole, nil
-	}
-	if links == 0 {
-		return "", syscall.ELOOP
-	}
-	if !filepath.IsAbs(target) {
-		target = filepath.Join(parent, target)
-	}
-	return resolveLinks(target, links-1)
 }
 
 // isStale says whether the process behind a mount is gone. While it is going, the
@@ -132,7 +98,9 @@ func isStale(path string) bool {
 func within(check func() error) error { return await(context.Background(), statLimit, check) }
 
 // await waits for a system call until ctx ends, and no longer than limit. The
-// call itself goes on: nothing but a fatal signal ends it.
+// call itself goes on. Not even the end of the process ends it, which waits for it,
+// where the process that serves the mount has taken the request: who must not be
+// held up has another process call.
 func await(ctx context.Context, limit time.Duration, call func() error) error {
 	done := make(chan error, 1)
 	go func() { done <- call() }()

@@ -69,7 +69,7 @@ func mountOf(path string) (string, error) {
 		if slices.Contains(mounts, resolved) {
 			return seen, nil
 		}
-		if resolved, err = filepath.EvalSymlinks(resolved); err != nil {
+		if resolved, err = resolveLinks(resolved, mounts); err != nil {
 			return "", err
 		}
 	}
@@ -102,25 +102,20 @@ func ReadStatus(mountpoint string) (path string, status []byte, err error) {
 	}
 }
 
-// ourMountAt returns where the links in a mountpoint of ours lead. They are looked
-// at only where it is none by itself: there may be nobody who answers.
+// ourMountAt returns where the links in a mountpoint of ours lead.
 func ourMountAt(mountpoint string) (string, error) {
-	absolute, err := filepath.Abs(mountpoint)
-	if err != nil {
-		return "", err
-	}
-	mounts, err := Mounts()
-	if err != nil || slices.Contains(mounts, absolute) {
-		return absolute, err
-	}
 	var resolved string
-	err = within(func() (err error) {
-		resolved, err = resolveLinks(absolute, maxLinks)
+	err := within(func() (err error) { // a file system above may be dead too
+		resolved, err = realPath(mountpoint)
 		return err
 	})
+	if err != nil {
+		return "", unwrapPath(err)
+	}
+	mounts, err := Mounts()
 	switch {
 	case err != nil:
-		return "", unwrapPath(err)
+		return "", err
 	case !slices.Contains(mounts, resolved):
 		return "", ErrNotMounted
 	}

@@ -69,7 +69,7 @@ func Refresh(ctx context.Context, path string) error {
 
 // existing returns the directory in one of our mounts that a path is about.
 func existing(path string) (string, error) {
-	dir, err := filepath.Abs(path)
+	dir, err := absolute(path)
 	if err != nil {
 		return "", err
 	}

@@ -2,7 +2,6 @@ package fs
 
 import (
 	"fmt"
-	"path/filepath"
 	"time"
 )
 
@@ -17,13 +16,9 @@ const (
 // Unmount ends a mount of ours, from another process. One that is in use
 // disappears at once, and ends when its last file is closed: Unmount then waits
 // for a while, and returns those who are not done with it, as far as this user may
-// know of them.
+// know of them. It asks the mount nothing, so that one that does not answer ends too.
 func Unmount(mountpoint string) (Holders, error) {
-	absolute, err := filepath.Abs(mountpoint)
-	if err != nil {
-		return nil, err
-	}
-	path, err := resolveLinks(absolute, maxLinks)
+	path, err := realPath(mountpoint)
 	if err != nil {
 		return nil, fmt.Errorf("unmount %s: %w", mountpoint, err)
 	}
