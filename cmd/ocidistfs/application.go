@@ -30,7 +30,7 @@ func newApplication(s streams) *application {
 		addMount, addUnmount, addStatus, addRefresh, addDoctor, addTags, addManifest, addPull, addExport, addVerify,
 		addLs, addCat, addCp, addTree, addDiff,
 		addCacheInfo, addCacheVerify, addCachePrune, addCacheClear, addDemo,
-		addCompletion, addVersion, addComplete, addDaemon,
+		addCompletion, addVersion, addComplete, addDaemon, addProbe,
 	} {
 		name, c := add(k)
 		a.commands[name] = c

@@ -163,7 +163,9 @@ func (m *mount) check(ctx context.Context, s streams) error {
 			outside = append(outside, path)
 		}
 	}
-	if err := fs.Check(m.Mountpoint, m.AllowOther, m.CacheDir, outside...); err != nil {
+	// Something may be mounted there that does not answer.
+	look := probe{Do: mountable, Path: m.Mountpoint, AllowOther: m.AllowOther, CacheDir: m.CacheDir, Outside: outside}
+	if _, err := look.run(ctx); err != nil {
 		return err
 	}
 	// A link could lead elsewhere by the time of the unmount.

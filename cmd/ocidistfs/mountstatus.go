@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -109,23 +110,31 @@ type mountError struct {
 	Count int       `json:"count"`
 }
 
+// stateUnknown is why a mount has no status where nothing else is known.
+const stateUnknown = "unknown"
+
 // stateOf is the word for why a mount has no status.
 func stateOf(err error) string {
 	for _, c := range []struct {
 		is    error
 		state string
-	}{{fs.ErrStale, "stale"}, {fs.ErrSilent, "silent"}, {os.ErrPermission, "closed"}} {
+	}{{fs.ErrNotMounted, "unmounted"}, {fs.ErrStale, "stale"}, {fs.ErrSilent, "silent"}, {os.ErrPermission, "closed"}} {
 		if errors.Is(err, c.is) {
 			return c.state
 		}
 	}
-	return "unknown"
+	return stateUnknown
 }
 
 // report asks the mount at a mountpoint. The error is fs.ErrNotMounted, or of
 // the way there: that a mount does not answer is a report.
-func report(mountpoint string) (mountReport, error) {
-	path, status, err := fs.ReadStatus(mountpoint)
+func report(ctx context.Context, mountpoint string) (mountReport, error) {
+	look := probe{Do: readStatus, Path: mountpoint}
+	found, err := look.run(ctx)
+	path := found.Path
+	if path == "" && errors.Is(err, fs.ErrSilent) {
+		path = mountpoint
+	}
 	switch {
 	case errors.Is(err, fs.ErrNotMounted), path == "":
 		return mountReport{}, err
@@ -136,12 +145,12 @@ func report(mountpoint string) (mountReport, error) {
 		Mount  *mountStatus
 		Errors []mountError
 	}
-	err = json.Unmarshal(status, &said)
+	err = json.Unmarshal(found.Status, &said)
 	if err == nil && said.Mount == nil {
 		err = errors.New("it tells of no mount")
 	}
 	if err != nil {
-		return mountReport{Mountpoint: path, State: "unknown", Error: fmt.Sprintf("status.json: %v", err)}, nil
+		return mountReport{Mountpoint: path, State: stateUnknown, Error: fmt.Sprintf("status.json: %v", err)}, nil
 	}
 	r := mountReport{Mountpoint: path, State: "serving", Mount: said.Mount, Errors: said.Errors}
 	if usage, err := cache.UsageOf(said.Mount.CacheDir); err == nil {

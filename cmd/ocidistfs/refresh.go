@@ -4,8 +4,6 @@ import (
 	"context"
 
 	"github.com/alecthomas/kingpin/v2"
-
-	"github.com/ocidistfs/ocidistfs/fs"
 )
 
 const refreshExamples = `ocidistfs refresh /mnt/reg/docker.io/library/alpine/tags/latest
@@ -19,5 +17,9 @@ func addRefresh(app *kingpin.Application) (string, command) {
 	var path string
 	cmd := app.Command("refresh", "Make a mount ask again what tags mean, and which there are. Nothing is downloaded again that is known by its digest.").HelpLong(refreshExamples)
 	cmd.Arg("PATH", "A directory in a mount: of a tag, the tags of a repository, a repository, a host, or all.").Required().StringVar(&path)
-	return cmd.FullCommand(), func(ctx context.Context, _ streams) error { return fs.Refresh(ctx, path) }
+	return cmd.FullCommand(), func(ctx context.Context, _ streams) error {
+		look := probe{Do: refreshPath, Path: path}
+		_, err := look.run(ctx)
+		return err
+	}
 }

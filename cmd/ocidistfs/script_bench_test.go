@@ -19,7 +19,8 @@ type bench struct {
 	registries registries
 	logs       map[string]func() []string // of registries and proxies, by name
 	held       []*os.File
-	answer     func() // what registries hold back
+	answer     func()     // what registries hold back
+	hung       []*os.File // what serves mounts that do not answer
 }
 
 type benchKey struct{}
@@ -46,6 +47,10 @@ func eventually(ok func() bool) bool {
 // A process that outlives its mount is not.
 func (b *bench) clear() {
 	b.release()
+	// First of all: whoever waits for one of these cannot be ended before.
+	for _, device := range b.hung {
+		_ = device.Close() // the kernel ends what is under way
+	}
 	for _, path := range mountsBelow(b.dir) {
 		if out, err := exec.Command("umount", "-l", path).CombinedOutput(); err != nil {
 			b.tb.Errorf("umount %s: %v: %s", path, err, out)

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"maps"
@@ -21,7 +22,12 @@ import (
 // background is the program started again.
 var program string
 
-func TestMain(m *testing.M) { os.Exit(withProgram(m)) }
+func TestMain(m *testing.M) {
+	if len(os.Args) > 1 && os.Args[1] == "probe" { // for a command that runs in a test's own process
+		os.Exit(run(context.Background(), os.Args[1:], streams{os.Stdin, os.Stdout, os.Stderr}))
+	}
+	os.Exit(withProgram(m))
+}
 
 // withProgram builds the program, once for all tests.
 func withProgram(m *testing.M) int {
@@ -73,7 +79,7 @@ type scriptCommand = func(ts *testscript.TestScript, neg bool, args []string)
 func scriptCommands() map[string]scriptCommand {
 	all := map[string]scriptCommand{}
 	for _, some := range []map[string]scriptCommand{
-		registryCommands, proxyCommands, logCommands, mountCommands, processCommands, terminalCommands,
+		registryCommands, proxyCommands, logCommands, mountCommands, hungCommands, processCommands, terminalCommands,
 	} {
 		maps.Copy(all, some)
 	}

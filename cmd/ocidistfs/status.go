@@ -26,8 +26,8 @@ func addStatus(app *kingpin.Application) (string, command) {
 	cmd := app.Command("status", "Show what is mounted: the cache, transfers, requests and recent errors.").HelpLong(statusExamples)
 	cmd.Flag("json", "For programs: a list of objects, one a mount.").BoolVar(&asJSON)
 	cmd.Arg("MOUNTPOINT", "Where it is mounted; by default all mounts of this machine.").StringVar(&mountpoint)
-	return cmd.FullCommand(), func(_ context.Context, s streams) error {
-		reports, err := reportsOf(mountpoint)
+	return cmd.FullCommand(), func(ctx context.Context, s streams) error {
+		reports, err := reportsOf(ctx, mountpoint)
 		if err != nil {
 			return err
 		}
@@ -44,7 +44,7 @@ func addStatus(app *kingpin.Application) (string, command) {
 }
 
 // reportsOf returns the report of one mount, or with "" of all.
-func reportsOf(mountpoint string) ([]mountReport, error) {
+func reportsOf(ctx context.Context, mountpoint string) ([]mountReport, error) {
 	mountpoints := []string{mountpoint}
 	if mountpoint == "" {
 		var err error
@@ -56,7 +56,7 @@ func reportsOf(mountpoint string) ([]mountReport, error) {
 	all, errs := make([]mountReport, len(mountpoints)), make([]error, len(mountpoints))
 	var asked sync.WaitGroup
 	for i, path := range mountpoints {
-		asked.Go(func() { all[i], errs[i] = report(path) })
+		asked.Go(func() { all[i], errs[i] = report(ctx, path) })
 	}
 	asked.Wait()
 	reports := []mountReport{}
