@@ -3,9 +3,9 @@ package main
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"sync"
 	"time"
 
@@ -62,7 +62,7 @@ func reportsOf(ctx context.Context, mountpoint string) ([]mountReport, error) {
 	reports := []mountReport{}
 	for i, err := range errs {
 		switch {
-		case mountpoint == "" && errors.Is(err, fs.ErrNotMounted): // since it was listed
+		case err != nil && mountpoint == "" && !isMounted(mountpoints[i]): // any more, nor may its directory be there
 		case err != nil:
 			return nil, fmt.Errorf("status %s: %w", mountpoints[i], err)
 		default:
@@ -70,6 +70,11 @@ func reportsOf(ctx context.Context, mountpoint string) ([]mountReport, error) {
 		}
 	}
 	return reports, nil
+}
+
+func isMounted(path string) bool {
+	mounts, err := fs.Mounts()
+	return err != nil || slices.Contains(mounts, path)
 }
 
 func writeJSON(w io.Writer, v any) error {
