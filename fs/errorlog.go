@@ -5,9 +5,12 @@ import (
 	"fmt"
 	"path"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
+	"unicode"
+	"unicode/utf8"
 
 	"golang.org/x/sys/unix"
 
@@ -129,7 +132,16 @@ func (e logEntry) line() string {
 	if e.Count > 1 {
 		times = fmt.Sprintf(" (%d times)", e.Count)
 	}
-	return fmt.Sprintf("%s\t%s\t%s\t%s%s", e.At.UTC().Format(time.RFC3339), e.Path, e.Errno, e.Text, times)
+	return fmt.Sprintf("%s\t%s\t%s\t%s%s", e.At.UTC().Format(time.RFC3339), legiblePath(e.Path), e.Errno, e.Text, times)
+}
+
+// legiblePath is a path on one line, without what tells a terminal to do something: files in
+// images have any names. One that has such characters is quoted as strings of Go are.
+func legiblePath(path string) string {
+	if !utf8.ValidString(path) || strings.ContainsFunc(path, func(r rune) bool { return !unicode.IsPrint(r) }) {
+		return strconv.Quote(path)
+	}
+	return path
 }
 
 // maxText is how long an error may be there, in bytes.

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/http"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -77,5 +78,24 @@ func TestErrorLogCountsWhatDiffersInDetails(t *testing.T) {
 	}
 	if got := l.recent(); len(got) != 1 || got[0].Count != 3 || got[0].Text != "more: get blob r.io/a: 503 (X-Request-Id 2)" {
 		t.Errorf("%+v", got)
+	}
+}
+
+// TestErrorLogPaths: no name of a file in an image makes a second line, or tells a terminal
+// what to do.
+func TestErrorLogPaths(t *testing.T) {
+	l := NewErrorLog(func() time.Time { return time.Unix(0, 0) })
+	for _, path := range []string{"a/größe", "a/new\nline", "a/\x1b[2J", "a/\xff"} {
+		l.Add(path, syscall.EIO)
+	}
+	want := "1970-01-01T00:00:00Z\ta/größe\tEIO\tinput/output error\n" +
+		"1970-01-01T00:00:00Z\t\"a/new\\nline\"\tEIO\tinput/output error\n" +
+		"1970-01-01T00:00:00Z\t\"a/\\x1b[2J\"\tEIO\tinput/output error\n" +
+		"1970-01-01T00:00:00Z\t\"a/\\xff\"\tEIO\tinput/output error\n"
+	if got := string(l.text()); got != want {
+		t.Errorf("it says %q, want %q", got, want)
+	}
+	if _, ok := l.last("a/new\nline", false); !ok {
+		t.Error("the last error of a path is not found")
 	}
 }

@@ -36,9 +36,9 @@ func explain(err error) string {
 		way = a.advice
 	}
 	if way == "" {
-		return err.Error()
+		return legibleLines(err.Error())
 	}
-	return err.Error() + "\n  " + way
+	return legibleLines(err.Error() + "\n  " + way)
 }
 
 // advice is what can be done about an error, whatever command met it.

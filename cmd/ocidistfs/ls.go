@@ -173,7 +173,7 @@ func (l *list) heading(name string, named bool) error {
 	if l.shown++; l.shown > 1 {
 		above = "\n"
 	}
-	_, err := fmt.Fprintf(l.out, "%s%s:\n", above, name)
+	_, err := fmt.Fprintf(l.out, "%s%s:\n", above, l.out.name(name))
 	return err
 }
 
@@ -190,10 +190,10 @@ func (l *list) write(ctx context.Context, r row) error {
 	case l.asJSON:
 		return writeRow(ctx, l.out, r)
 	case l.long:
-		_, err := io.WriteString(l.out, longLine(r))
+		_, err := fmt.Fprintln(l.out, l.out.name(longLine(r)))
 		return err
 	}
-	_, err := fmt.Fprintln(l.out, r.name)
+	_, err := fmt.Fprintln(l.out, l.out.name(r.name))
 	return err
 }
 
@@ -208,14 +208,14 @@ func (l *list) hint(ctx context.Context, dir tree.Dir, path string) {
 // every line: it is shown before the others are known.
 func longLine(r row) string {
 	if r.err != nil && r.attr.Mode == 0 {
-		return fmt.Sprintf("%s????????? %12s %16s %s\n", typeLetter(r.mode), "?", "?", r.name)
+		return fmt.Sprintf("%s????????? %12s %16s %s", typeLetter(r.mode), "?", "?", r.name)
 	}
 	line := fmt.Sprintf("%s%s %12d %s %s", typeLetter(r.attr.Mode), r.attr.Mode.Perm().String()[1:], r.attr.Size,
 		r.attr.ModTime.Local().Format("2006-01-02 15:04"), r.name)
 	if r.target != "" {
 		line += " -> " + r.target
 	}
-	return line + "\n"
+	return line
 }
 
 func typeLetter(mode iofs.FileMode) string {

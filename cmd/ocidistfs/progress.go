@@ -35,7 +35,7 @@ func progressWith(w io.Writer, size int64, what string, end progressbar.Option) 
 	}
 	return &progress{progressbar.NewOptions64(size,
 		progressbar.OptionSetWriter(w),
-		progressbar.OptionSetDescription(what),
+		progressbar.OptionSetDescription(legible(what)),
 		progressbar.OptionShowBytes(true),
 		progressbar.OptionFullWidth(),
 		end,

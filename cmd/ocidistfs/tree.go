@@ -132,7 +132,7 @@ func (d *drawing) draw(ctx context.Context, b branch, margin string, depth int) 
 		if r.target != "" {
 			line += " -> " + r.target
 		}
-		if _, err := fmt.Fprintln(d.out, line); err != nil {
+		if _, err := fmt.Fprintln(d.out, d.out.name(line)); err != nil {
 			return err
 		}
 		d.counts(r)
