@@ -197,9 +197,10 @@ func checkName[T string | []byte](name T) string {
 	return ""
 }
 
-// checkTarget is check for the target of a link.
+// checkTarget is check for the target of a link: with the NUL that ends it, it is no longer
+// than PATH_MAX.
 func checkTarget[T string | []byte](target T) string {
-	if len(target) > MaxName {
+	if len(target) >= MaxName {
 		return "the target is too long"
 	}
 	for i := range len(target) {
