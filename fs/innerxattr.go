@@ -16,6 +16,10 @@ const userPrefix = "user."
 // us, but lists what we do.
 const trustedPrefix = "trusted."
 
+// aclPrefix is that of access control lists, which the kernel does not ask us for: who saw
+// one listed would be told that there is none.
+const aclPrefix = "system.posix_acl_"
+
 // innerAttribute is an extended attribute of what is in an image: those that the image gives
 // it, as they are there, and where it is from.
 func (n *node) innerAttribute(ctx context.Context, inner tree.Attributed, name string, p []byte) (uint32, syscall.Errno) {
@@ -51,7 +55,7 @@ func (n *node) innerNames(ctx context.Context, inner tree.Attributed) ([]string,
 	errno := n.do(ctx, "", func(ctx context.Context) error {
 		all, err := inner.Attributes(ctx)
 		for _, a := range all {
-			if root || !strings.HasPrefix(a.Name, trustedPrefix) {
+			if !strings.HasPrefix(a.Name, aclPrefix) && (root || !strings.HasPrefix(a.Name, trustedPrefix)) {
 				names = append(names, a.Name)
 			}
 		}

@@ -18,7 +18,8 @@ import (
 func odd() []registrytest.Member {
 	when := time.Date(2020, 2, 3, 4, 5, 6, 0, time.UTC)
 	su := registrytest.Member{Header: tar.Header{Typeflag: tar.TypeReg, Name: "bin/su", Mode: 0o4755, Uid: 1, Gid: 2, ModTime: when}, Content: "#!/bin/sh\n"}
-	su.PAXRecords = map[string]string{"SCHILY.xattr.security.capability": "\x01\x00\x00\x02\x00\x04\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00", "SCHILY.xattr.user.one": "1"}
+	su.PAXRecords = map[string]string{"SCHILY.xattr.security.capability": "\x01\x00\x00\x02\x00\x04\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00", "SCHILY.xattr.user.one": "1",
+		"SCHILY.xattr.system.posix_acl_access": "\x02\x00\x00\x00"}
 	return []registrytest.Member{
 		{Header: tar.Header{Typeflag: tar.TypeDir, Name: "bin", Mode: 0o755}},
 		su,
@@ -72,6 +73,9 @@ func TestRootfsOnMount(t *testing.T) {
 		if !strings.Contains(attributes, want) {
 			t.Errorf("there is no %s in %q", want, attributes)
 		}
+	}
+	if strings.Contains(attributes, "posix_acl") { // the kernel would say that there is none
+		t.Errorf("a list is among %q", attributes)
 	}
 	if got := strings.Fields(run(t, "find", root+"/", "-printf", "%P\n")); len(got) != 10 {
 		t.Errorf("find has %v", got)
