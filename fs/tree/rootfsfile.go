@@ -18,56 +18,80 @@ type rootfsFile struct{ innerNode }
 
 var _ File = rootfsFile{}
 
-// Open asks for nothing: what is missing of the plain layer is made when it is read.
-func (f rootfsFile) Open(context.Context) (OpenFile, error) {
-	n, entry, ok := f.image.files.Contents(f.node)
-	if !ok {
-		return nil, fmt.Errorf("%s@%s: a file without contents", f.image.repo.name(), f.image.digest)
-	}
-	if entry.Stored() == 0 {
-		return &openInner{Reader: entry.Contents(nil)}, nil
-	}
-	plain := f.image.plain(n)
-	open := &openInner{Reader: entry.Contents(plain), repo: f.image.repo, layer: f.image.layers[n], plain: plain}
-	if entry.Size >= minInnerAhead && len(entry.Extents) == 0 {
-		t := f.image.repo.tree
-		open.spans = &innerAhead{
-			Reader: open.Reader, tree: t, plain: plain, data: entry.Data,
-			span: f.image.opened[n].Load().index.Plain(nil).Span, closed: make(chan struct{}),
-		}
-		open.ahead = readat.ReadAhead(open.spans, t.ahead)
-		open.Reader = open.ahead
-	}
-	return open, nil
-}
+// Open asks for nothing, and looks for nothing: the kernel opens files of which it has all the
+// pages.
+func (f rootfsFile) Open(context.Context) (OpenFile, error) { return &openInner{file: f}, nil }
 
 // An openInner is an open file that is in an image. It is safe for concurrent use.
 type openInner struct {
-	readat.Reader
-	repo  *repository
+	file  rootfsFile
+	first sync.Once
+
+	// Set by first.
+	from  readat.Reader
 	layer v1.Descriptor
 	plain *cache.Plain  // nil where nothing is read
 	ahead *readat.Ahead // nil of a file that is not read ahead, as what follows
 	spans *innerAhead
+	err   error
 
 	guard sync.Once
 	shut  error // set by guard
 }
 
+// begin finds out where the bytes are, when somebody wants to know. What is missing of the plain
+// layer is made when it is read.
+func (o *openInner) begin() {
+	o.first.Do(func() {
+		image := o.file.image
+		n, entry, ok := image.files.Contents(o.file.node)
+		if !ok {
+			o.from = readat.Bytes(nil)
+			o.err = fmt.Errorf("%s@%s: a file without contents", image.repo.name(), image.digest)
+			return
+		}
+		if entry.Stored() == 0 {
+			o.from = entry.Contents(nil)
+			return
+		}
+		o.plain, o.layer = image.plain(n), image.layers[n]
+		o.from = entry.Contents(o.plain)
+		if entry.Size >= minInnerAhead && len(entry.Extents) == 0 {
+			t := image.repo.tree
+			o.spans = &innerAhead{
+				Reader: o.from, tree: t, plain: o.plain, data: entry.Data,
+				span: image.opened[n].Load().index.Plain(nil).Span, closed: make(chan struct{}),
+			}
+			o.ahead = readat.ReadAhead(o.spans, t.ahead)
+			o.from = o.ahead
+		}
+	})
+}
+
+func (o *openInner) Size() int64 {
+	o.begin()
+	return o.from.Size()
+}
+
 // ReadAt reads. A program for which no request is made gets nothing of a layer that is not all
 // there.
 func (o *openInner) ReadAt(ctx context.Context, p []byte, off int64) (int, error) {
+	o.begin()
+	if o.err != nil {
+		return 0, o.err
+	}
 	if o.plain != nil {
 		o.guard.Do(func() {
-			if o.repo.local.Kept(o.layer.Digest) < o.layer.Size && o.repo.tree.pacer.shuts(ctx) {
-				o.shut = fmt.Errorf("read a file of %s, layer %s: %w", o.repo.name(), o.layer.Digest, ErrCrawler)
+			repo := o.file.image.repo
+			if repo.local.Kept(o.layer.Digest) < o.layer.Size && repo.tree.pacer.shuts(ctx) {
+				o.shut = fmt.Errorf("read a file of %s, layer %s: %w", repo.name(), o.layer.Digest, ErrCrawler)
 			}
 		})
 		if o.shut != nil {
 			return 0, o.shut
 		}
 	}
-	return o.Reader.ReadAt(ctx, p, off)
+	return o.from.ReadAt(ctx, p, off)
 }
 
 // Verified says that what is read was checked: nothing of a layer is known before all of it
@@ -76,6 +100,7 @@ func (o *openInner) Verified() bool { return true }
 
 // Close closes the file.
 func (o *openInner) Close() error {
+	o.first.Do(func() {}) // nothing is begun any more
 	if o.ahead != nil {
 		o.ahead.Stop()
 		o.spans.stop()

@@ -100,7 +100,7 @@ func startSides(ctx context.Context, t *testing.T, b *bench) []side {
 func (b *bench) beside(ctx context.Context, t *testing.T, repository, script, ours, theirs string) []side {
 	t.Helper()
 	crane := goTool(ctx, t, loadersModule, "crane")
-	disk := b.filesystem(ctx, t, "ext4", 8*b.size+2<<30)
+	disk := b.filesystem(ctx, t, "ext4", 8*b.size+4<<30) // with an inode for each of the many files
 	cache, unpacked := homeIn(t, disk, "cache"), homeIn(t, disk, "unpacked")
 	sh(b.home(t, "crane"), `"$1" export --insecure "$2" - | tar x -p -C "$3"`, crane, b.loopback.reference(repository), unpacked).must(ctx, t)
 	want := filepath.Join(b.dir, "said")
