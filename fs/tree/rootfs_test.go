@@ -2,82 +2,21 @@ package tree
 
 import (
 	"archive/tar"
-	"bytes"
-	"context"
 	"errors"
 	"io"
 	iofs "io/fs"
-	"maps"
-	"math/rand/v2"
 	"net/http"
 	"os"
 	"path/filepath"
 	"slices"
-	"strconv"
 	"strings"
 	"sync"
 	"testing"
-	"time"
 
-	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/mutate"
-	"github.com/google/go-containerregistry/pkg/v1/static"
-	"github.com/google/go-containerregistry/pkg/v1/types"
 
-	"github.com/ocidistfs/ocidistfs/fs/rootfs"
 	"github.com/ocidistfs/ocidistfs/registry/registrytest"
 )
-
-// pushLayers pushes an image of layers, the lowest first.
-func (f *fixture) pushLayers(repo, tag string, layers ...v1.Layer) v1.Hash {
-	f.t.Helper()
-	return f.server.Push(f.t, repo, tag, registrytest.ImageOf(f.t, layers...))
-}
-
-// filesLayer is a layer of members.
-func filesLayer(t testing.TB, members ...registrytest.Member) registrytest.Layer {
-	t.Helper()
-	return registrytest.Gzipped(t, registrytest.Archive(t, members...))
-}
-
-// find is what is at a path, over links.
-func (f *fixture) find(path string) Node {
-	f.t.Helper()
-	place, err := f.tree.Find(f.t.Context(), f.path(path))
-	if err != nil {
-		f.t.Fatal(err)
-	}
-	return place.Node
-}
-
-// contentOf reads a file.
-func contentOf(t testing.TB, n Node) string {
-	t.Helper()
-	file, ok := n.(File)
-	if !ok {
-		t.Fatalf("a %T is no file", n)
-	}
-	open, err := file.Open(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = open.Close() }() // it was read
-	if !open.Verified() {
-		t.Error("what is in an image was not verified")
-	}
-	return string(readAll(t, open))
-}
-
-// blobsAsked is how often each blob was asked for.
-func (f *fixture) blobsAsked() map[string]int {
-	blobs := map[string]int{}
-	for _, r := range f.server.Requests() {
-		if r.Kind == registrytest.Blob && r.Method == http.MethodGet {
-			blobs[r.Reference]++
-		}
-	}
-	return blobs
-}
 
 // "`rootfs` is a link to what is in the image: its layers, laid over each other."
 // "To look the link up, or where it leads, reads no layer."
@@ -144,75 +83,6 @@ func TestRootfs(t *testing.T) {
 	}
 }
 
-// TestRootfsGenerations: what is in two images has two generations, which say that it is not
-// the same though the inode numbers were.
-func TestRootfsGenerations(t *testing.T) {
-	f := newFixture(t, registrytest.Options{})
-	a := filesLayer(t, registrytest.Regular("a", "1"), registrytest.Regular("b", "2"))
-	f.pushLayers("app", "1", a)
-	f.pushLayers("other", "1", a)
-	generation := func(path string) uint64 {
-		attr, err := f.find(path).Attr(t.Context())
-		if err != nil {
-			t.Fatal(err)
-		}
-		return attr.Recorded.Image
-	}
-	one, two := generation("app/tags/1/rootfs/a"), generation("other/tags/1/rootfs/a")
-	if one == two || one == 0 || two == 0 {
-		t.Errorf("two images have the generations %d and %d", one, two)
-	}
-	if b := generation("app/tags/1/rootfs/b"); b != one {
-		t.Errorf("one image has the generations %d and %d", one, b)
-	}
-}
-
-// "A layer that is malformed, or has other bytes than the image says, is EIO, for all that it decides, and that alone."
-//
-// The config says of plain bytes what they are, and is asked for where a layer is fetched.
-func TestRootfsOfOtherBytes(t *testing.T) {
-	f := newFixture(t, registrytest.Options{})
-	good := filesLayer(t, registrytest.Regular("good/a", "1"))
-	other := filesLayer(t, registrytest.Regular("other/b", "2"))
-	other.Plain = good.Plain
-	f.pushLayers("app", "1", other, good)
-	if got := contentOf(t, f.find("app/tags/1/rootfs/good/a")); got != "1" {
-		t.Errorf("a is %q", got)
-	}
-	for _, tree := range []*Tree{f.tree, f.newTree("linux/amd64")} {
-		if _, err := tree.Find(t.Context(), f.path("app/tags/1/rootfs/other/b")); !errors.Is(err, rootfs.ErrMismatch) {
-			t.Errorf("a file of a layer that is another than the config says: %v", err)
-		}
-	}
-}
-
-// TestRootfsLimits: neither layers without number nor what is in them takes all memory.
-func TestRootfsLimits(t *testing.T) {
-	f := newFixture(t, registrytest.Options{})
-	small := filesLayer(t, registrytest.Regular("a", "1"))
-	f.pushLayers("most", "1", slices.Repeat([]v1.Layer{small}, maxLayers)...)
-	if got := contentOf(t, f.find("most/tags/1/rootfs/a")); got != "1" {
-		t.Errorf("a of as many layers as may be is %q", got)
-	}
-	f.pushLayers("more", "1", slices.Repeat([]v1.Layer{small}, maxLayers+1)...)
-	if _, err := f.tree.Find(t.Context(), f.path("more/tags/1/rootfs/a")); !errors.Is(err, iofs.ErrNotExist) {
-		t.Errorf("with one more layer: %v", err)
-	}
-
-	f.tree.imageBytes = 10_000
-	many := []registrytest.Member{registrytest.Regular("below", "2")}
-	for n := range 1000 {
-		many = append(many, registrytest.Regular("many/"+strconv.Itoa(n), ""))
-	}
-	f.pushLayers("large", "1", filesLayer(t, many...), small)
-	if got := contentOf(t, f.find("large/tags/1/rootfs/a")); got != "1" {
-		t.Errorf("a of the layer above is %q", got)
-	}
-	if _, err := f.tree.Find(t.Context(), f.path("large/tags/1/rootfs/below")); !errors.Is(err, rootfs.ErrTooLarge) {
-		t.Errorf("a file of a layer that takes too much: %v", err)
-	}
-}
-
 // "A layer whose blob is in the cache is read from there."
 func TestRootfsOfCachedBlob(t *testing.T) {
 	f := newFixture(t, registrytest.Options{})
@@ -226,16 +96,6 @@ func TestRootfsOfCachedBlob(t *testing.T) {
 	if blobs := f.blobsAsked(); len(blobs) > 0 {
 		t.Errorf("it asks for %v", blobs)
 	}
-}
-
-// layerNames are the names of an image's layers.
-func (f *fixture) layerNames(image string) []string {
-	f.t.Helper()
-	all, err := f.list(image + "/layers")
-	if err != nil {
-		f.t.Fatal(err)
-	}
-	return slices.DeleteFunc(all, func(name string) bool { return strings.HasSuffix(name, recordSuffix) })
 }
 
 // "The whole of a layer that was looked into is in the cache."
@@ -275,93 +135,6 @@ func TestRootfsWithoutDisk(t *testing.T) {
 	}
 }
 
-// "What has a layer that is no archive of files, or that is found elsewhere than in a registry, has no `rootfs`, and neither have artifacts."
-func TestRootfsAbsent(t *testing.T) {
-	f := newFixture(t, registrytest.Options{})
-	f.pushLayers("app", "wasm", static.NewLayer([]byte("x"), "application/vnd.wasm.content.layer.v1+wasm"))
-	f.pushLayers("app", "foreign", static.NewLayer([]byte("x"), types.DockerForeignLayer))
-	for _, tag := range []string{"wasm", "foreign"} {
-		if _, err := f.lookup("app/tags/" + tag + "/rootfs"); !errors.Is(err, errNoFiles) {
-			t.Errorf("%s: %v", tag, err)
-		}
-		if all, err := f.list("app/tags/" + tag); err != nil || slices.Contains(all, rootfsName) {
-			t.Errorf("%s has %v, %v", tag, all, err)
-		}
-	}
-	if !f.reported(errNoFiles) {
-		t.Error("nobody was told why")
-	}
-}
-
-// "A layer that is malformed, or has other bytes than the image says, is EIO, for all that it decides, and that alone."
-func TestRootfsFails(t *testing.T) {
-	f := newFixture(t, registrytest.Options{})
-	bad := static.NewLayer([]byte("this is no archive"), types.OCILayer)
-	f.pushLayers("app", "1", bad, filesLayer(t, registrytest.Regular("a", "1")))
-	if got := contentOf(t, f.find("app/tags/1/rootfs/a")); got != "1" {
-		t.Errorf("a is %q", got)
-	}
-	root := f.find("app/tags/1/rootfs").(Dir)
-	if _, err := root.Lookup(t.Context(), "b"); !errors.Is(err, rootfs.ErrFormat) || errors.Is(err, iofs.ErrNotExist) {
-		t.Errorf("what the layer decides is %v", err)
-	}
-	asked := f.blobsAsked()
-	if _, err := names(root.List(t.Context())); !errors.Is(err, rootfs.ErrFormat) {
-		t.Errorf("a listing that has it is %v", err)
-	}
-	if again := f.blobsAsked(); !maps.Equal(asked, again) {
-		t.Errorf("it is asked for again at once: %v", again)
-	}
-}
-
-// TestRootfsWrongPlain: the config says what the plain layers are.
-func TestRootfsWrongPlain(t *testing.T) {
-	f := newFixture(t, registrytest.Options{})
-	layer := filesLayer(t, registrytest.Regular("a", "1"))
-	f.pushLayers("app", "1", registrytest.Layer{Layer: layer, Plain: v1.Hash{Algorithm: "sha256", Hex: strings.Repeat("1", 64)}})
-	f.read("app/tags/1/config.json")
-	_, err := f.tree.Find(t.Context(), f.path("app/tags/1/rootfs/a"))
-	if !errors.Is(err, rootfs.ErrMismatch) {
-		t.Errorf("a layer with other bytes: %v", err)
-	}
-}
-
-// "Killing who waits for a layer ends the wait, and not what is waited for."
-func TestRootfsOutlivesReader(t *testing.T) {
-	f := newFixture(t, registrytest.Options{})
-	f.pushLayers("app", "1", filesLayer(t, registrytest.Regular("a", "1")))
-	root := f.find("app/tags/1/rootfs").(Dir)
-	asked, release := make(chan struct{}, 1), make(chan struct{})
-	hold := f.server.Hold(release)
-	f.server.Break(registrytest.Only(registrytest.Blob, func(w http.ResponseWriter, r *http.Request, req registrytest.Request, next http.HandlerFunc) {
-		select {
-		case asked <- struct{}{}:
-		default:
-		}
-		hold(w, r, req, next)
-	}))
-	ctx, cancel := context.WithCancel(t.Context())
-	go func() { <-asked; cancel() }()
-	if _, err := root.Lookup(ctx, "a"); !errors.Is(err, context.Canceled) {
-		t.Errorf("the wait ended with %v", err)
-	}
-	if all := f.tree.Passes(); len(all) != 1 || all[0].Repository != f.path("app") || all[0].Size == 0 || all[0].Read != 0 {
-		t.Errorf("what is being read is %+v", all)
-	}
-	close(release)
-	if _, err := root.Lookup(t.Context(), "a"); err != nil {
-		t.Error(err)
-	}
-	if all := f.tree.Passes(); len(all) != 0 {
-		t.Errorf("afterwards it is %+v", all)
-	}
-	for blob, times := range f.blobsAsked() {
-		if times != 1 {
-			t.Errorf("%s was asked for %d times", blob, times)
-		}
-	}
-}
-
 // "A link within an image leads to where it would with the image's root directory as `/`, for the commands that need no mount."
 func TestRootfsFind(t *testing.T) {
 	link := func(name, to string) registrytest.Member {
@@ -388,134 +161,6 @@ func TestRootfsFind(t *testing.T) {
 			t.Errorf("%s leads to %s", name, target)
 		}
 	}
-}
-
-// "Types, permission bits, owners, times, devices and the number of links are those of the image; names of one file have one inode number."
-func TestRootfsAttributes(t *testing.T) {
-	f := newFixture(t, registrytest.Options{})
-	when := time.Date(2020, 2, 3, 4, 5, 6, 0, time.UTC)
-	f.pushLayers("app", "1", filesLayer(t,
-		registrytest.Member{Header: tar.Header{Typeflag: tar.TypeReg, Name: "su", Mode: 0o4755, Uid: 1, Gid: 2, ModTime: when}, Content: "12345"},
-		registrytest.Member{Header: tar.Header{Typeflag: tar.TypeLink, Name: "also", Linkname: "su", Mode: 0o4755, Uid: 1, Gid: 2, ModTime: when}},
-		registrytest.Member{Header: tar.Header{Typeflag: tar.TypeChar, Name: "null", Mode: 0o666, Devmajor: 1, Devminor: 3}},
-		registrytest.Member{Header: tar.Header{Typeflag: tar.TypeBlock, Name: "sda", Mode: 0o660, Devmajor: 8}},
-		registrytest.Member{Header: tar.Header{Typeflag: tar.TypeFifo, Name: "pipe", Mode: 0o600}},
-		registrytest.Member{Header: tar.Header{Typeflag: tar.TypeDir, Name: "tmp", Mode: 0o1777}},
-		registrytest.Member{Header: tar.Header{Typeflag: tar.TypeSymlink, Name: "link", Linkname: "su", Mode: 0o777}}))
-	attr := func(name string) Attr {
-		t.Helper()
-		place, err := f.tree.FindLink(t.Context(), f.path("app/tags/1/rootfs/"+name))
-		if err != nil {
-			t.Fatal(err)
-		}
-		a, err := place.Node.Attr(t.Context())
-		if err != nil || a.Recorded == nil || a.Lifetime != Forever {
-			t.Fatalf("%s: %+v, %v", name, a, err)
-		}
-		return a
-	}
-	su := attr("su")
-	if su.Mode != iofs.ModeSetuid|0o755 || su.Size != 5 || !su.ModTime.Equal(when) || *su.Recorded != (Recorded{UID: 1, GID: 2, Links: 2, Image: su.Recorded.Image}) {
-		t.Errorf("su is %+v, %+v", su, su.Recorded)
-	}
-	if also := attr("also"); also.Ino != su.Ino || also.Recorded.Links != 2 {
-		t.Errorf("its other name is %+v", also)
-	}
-	for name, want := range map[string]iofs.FileMode{
-		"null": iofs.ModeDevice | iofs.ModeCharDevice | 0o666, "sda": iofs.ModeDevice | 0o660, "pipe": iofs.ModeNamedPipe | 0o600,
-		"tmp": iofs.ModeDir | iofs.ModeSticky | 0o777, "link": iofs.ModeSymlink | 0o777,
-	} {
-		if a := attr(name); a.Mode != want || a.Ino == su.Ino {
-			t.Errorf("%s has the mode %v", name, a.Mode)
-		}
-	}
-	if a := attr("null"); a.Recorded.Devmajor != 1 || a.Recorded.Devminor != 3 {
-		t.Errorf("null is %+v", a.Recorded)
-	}
-	inodes := map[string]uint64{}
-	for e, err := range f.find("app/tags/1/rootfs").(Dir).List(t.Context()) {
-		if err != nil {
-			t.Fatal(err)
-		}
-		inodes[e.Name] = e.Ino
-		if want := attr(e.Name); e.Ino != want.Ino || e.Mode != want.Mode.Type() {
-			t.Errorf("%s is listed as %v, %d", e.Name, e.Mode, e.Ino)
-		}
-	}
-	if len(inodes) != 7 {
-		t.Errorf("%d names are listed", len(inodes))
-	}
-}
-
-// "What the image has of extended attributes is there as it is; user.oci.layer and user.oci.history say which layer a file is from, and what made that."
-func TestRootfsExtendedAttributes(t *testing.T) {
-	f := newFixture(t, registrytest.Options{})
-	capability := "\x01\x00\x00\x02\x00\x04\x00\x00"
-	ping := registrytest.Regular("bin/ping", "1")
-	ping.PAXRecords = map[string]string{"SCHILY.xattr.security.capability": capability, "SCHILY.xattr.user.oci.layer": "what it had"}
-	link := registrytest.Member{Header: tar.Header{Typeflag: tar.TypeSymlink, Name: "link", Linkname: "bin/ping"}}
-	layers := []v1.Layer{filesLayer(t, ping), filesLayer(t, registrytest.Regular("bin/also", "2"), link)}
-	var addenda []mutate.Addendum
-	for n, layer := range layers {
-		addenda = append(addenda, mutate.Addendum{Layer: layer, History: v1.History{CreatedBy: "step " + strconv.Itoa(n)}},
-			mutate.Addendum{History: v1.History{CreatedBy: "nothing", EmptyLayer: true}})
-	}
-	image := registrytest.ImageWith(t, addenda...)
-	f.server.Push(t, "app", "1", image)
-	config, err := image.RawConfigFile()
-	if err != nil {
-		t.Fatal(err)
-	}
-	f.server.DeleteBlob("app", registrytest.DigestOf(config)) // it comes later
-	inner := func(name string) Attributed {
-		t.Helper()
-		place, err := f.tree.FindLink(t.Context(), f.path("app/tags/1/rootfs/"+name))
-		if err != nil {
-			t.Fatal(err)
-		}
-		return place.Node.(Attributed)
-	}
-	of := func(n int) string {
-		d, err := layers[n].Digest()
-		if err != nil {
-			t.Fatal(err)
-		}
-		return d.String()
-	}
-	all, err := inner("bin/ping").Attributes(t.Context())
-	if want := []Attribute{{"security.capability", capability}, {LayerAttribute, of(0)}}; err != nil || !slices.Equal(all, want) {
-		t.Errorf("ping has %q, %v", all, err)
-	}
-	f.server.PutBlob("app", config)
-	f.pass(time.Minute)
-	f.server.Forget()
-	for n, name := range []string{"bin/ping", "bin/also"} {
-		value, ok, err := inner(name).Attribute(t.Context(), HistoryAttribute)
-		if !ok || err != nil || !strings.Contains(value, `"step `+strconv.Itoa(n)+`"`) {
-			t.Errorf("%s was made by %q, %v", name, value, err)
-		}
-	}
-	if after := f.blobsAsked(); len(after) != 1 {
-		t.Errorf("to ask for the history took %v", after)
-	}
-	if all, err = inner("bin/also").Attributes(t.Context()); err != nil || len(all) != 2 || all[0].Value != of(1) || !strings.Contains(all[1].Value, "step 1") {
-		t.Errorf("also has %q, %v", all, err)
-	}
-	if value, ok, err := inner("bin/ping").Attribute(t.Context(), "user.none"); ok || err != nil {
-		t.Errorf("one that it does not have is %q, %v", value, err)
-	}
-	for _, name := range []string{"link", ""} {
-		if all, err := inner(name).Attributes(t.Context()); err != nil || len(all) > 0 {
-			t.Errorf("%q has %q, %v", name, all, err)
-		}
-	}
-}
-
-// noise is so many bytes that nothing compresses.
-func noise(n int) string {
-	b := make([]byte, n)
-	_, _ = rand.NewChaCha8([32]byte{1}).Read(b) // it has no error
-	return string(b)
 }
 
 // "A layer that brings a table of contents, as eStargz and zstd:chunked do, is not read, but for what is read of its files."
@@ -637,127 +282,5 @@ func TestRootfsReadAhead(t *testing.T) {
 	}
 	if err := open.Close(); err != nil {
 		t.Error(err)
-	}
-}
-
-// TestRootfsDamagedIndex: what was found out of a layer and is damaged on disk is found out anew.
-func TestRootfsDamagedIndex(t *testing.T) {
-	f := newFixture(t, registrytest.Options{})
-	layer := filesLayer(t, registrytest.Regular("a", "1"))
-	f.pushLayers("app", "1", layer)
-	if got := contentOf(t, f.find("app/tags/1/rootfs/a")); got != "1" {
-		t.Fatalf("a is %q", got)
-	}
-	found, err := filepath.Glob(filepath.Join(f.dir, "layers", "sha256", "*", "index"))
-	if err != nil || len(found) != 1 {
-		t.Fatalf("the indexes are %v, %v", found, err)
-	}
-	for _, damaged := range [][]byte{nil, []byte("damaged")} {
-		if err := errors.Join(os.Remove(found[0]), os.WriteFile(found[0], damaged, 0o600)); err != nil {
-			t.Fatal(err)
-		}
-		place, err := f.newTree("linux/amd64").Find(t.Context(), f.path("app/tags/1/rootfs/a"))
-		if err != nil || contentOf(t, place.Node) != "1" {
-			t.Errorf("with %q for an index: %v", damaged, err)
-		}
-		if b, err := os.ReadFile(found[0]); err != nil || bytes.Equal(b, damaged) {
-			t.Errorf("%q stays, %v", damaged, err)
-		}
-	}
-	for blob, times := range f.blobsAsked() {
-		if times != 1 {
-			t.Errorf("%s was asked for %d times", blob, times)
-		}
-	}
-}
-
-// TestRootfsSharedPass: images of several repositories that are looked into at once have a layer
-// read once, and one whose registry fails fails alone.
-func TestRootfsSharedPass(t *testing.T) {
-	f := newFixture(t, registrytest.Options{})
-	layer := filesLayer(t, registrytest.Regular("a", noise(1<<20)))
-	digest, err := layer.Digest()
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, repo := range []string{"one", "two", "bad"} {
-		f.pushLayers(repo, "1", layer)
-	}
-	f.server.Break(registrytest.Only(registrytest.Blob, func(w http.ResponseWriter, r *http.Request, req registrytest.Request, next http.HandlerFunc) {
-		if req.Repository == "bad" {
-			registrytest.Refuse(http.StatusForbidden, "DENIED", "no")(w, r, req, next)
-			return
-		}
-		next(w, r)
-	}))
-	dirs := map[string]Dir{}
-	for _, repo := range []string{"one", "two", "bad"} {
-		dirs[repo] = f.find(repo + "/tags/1/rootfs").(Dir)
-	}
-	if _, err := dirs["bad"].Lookup(t.Context(), "a"); err == nil || errors.Is(err, iofs.ErrNotExist) {
-		t.Fatalf("what is denied is %v", err)
-	}
-	var all sync.WaitGroup
-	for _, repo := range []string{"one", "two", "one", "two"} {
-		all.Go(func() {
-			if _, err := dirs[repo].Lookup(t.Context(), "a"); err != nil {
-				t.Errorf("%s: %v", repo, err)
-			}
-		})
-	}
-	all.Wait()
-	asked := map[string]bool{}
-	for _, r := range f.server.Requests() {
-		if r.Kind == registrytest.Blob && r.Reference == digest.String() { // not the config
-			asked[r.Repository] = true
-		}
-	}
-	if asked["one"] && asked["two"] {
-		t.Errorf("both were asked: %v", asked)
-	}
-}
-
-// TestRootfsManyLayers: more layers than are read at once, of a tree that is closed meanwhile
-// and of one that is not.
-func TestRootfsManyLayers(t *testing.T) {
-	f := newFixture(t, registrytest.Options{})
-	var layers []v1.Layer
-	for n := range 3 * placesOfHost[smallPlace] {
-		layers = append(layers, filesLayer(t, registrytest.Regular("a", strconv.Itoa(n)), registrytest.Regular("b"+strconv.Itoa(n), "")))
-	}
-	f.pushLayers("app", "1", layers...)
-	closing := f.newTree("linux/amd64")
-	release, asked := make(chan struct{}), make(chan struct{}, 1)
-	hold := f.server.Hold(release)
-	f.server.Break(registrytest.Only(registrytest.Blob, func(w http.ResponseWriter, r *http.Request, req registrytest.Request, next http.HandlerFunc) {
-		select {
-		case asked <- struct{}{}:
-		default:
-		}
-		hold(w, r, req, next)
-	}))
-	place, err := closing.Find(t.Context(), f.path("app/tags/1/rootfs"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	go func() {
-		<-asked
-		closing.Close()
-	}()
-	if _, err := place.Node.(Dir).Lookup(t.Context(), "a"); !errors.Is(err, errClosed) {
-		t.Errorf("a look into what is closed is %v", err)
-	}
-	close(release)
-	if got := contentOf(t, f.find("app/tags/1/rootfs/a")); got != strconv.Itoa(len(layers)-1) {
-		t.Errorf("a is %s", got)
-	}
-	if got, err := names(f.find("app/tags/1/rootfs").(Dir).List(t.Context())); err != nil || len(got) != len(layers)+1 {
-		t.Errorf("it has %d names, %v", len(got), err)
-	}
-}
-
-func TestReadOrder(t *testing.T) {
-	if got := readOrder([]v1.Descriptor{{Size: 1}, {Size: 9}, {Size: 1}, {Size: 5}}); !slices.Equal(got, []int{1, 3, 2, 0}) {
-		t.Errorf("the order is %v", got)
 	}
 }
