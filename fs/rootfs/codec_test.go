@@ -91,6 +91,9 @@ func TestByteByByte(t *testing.T) {
 // klauspost/compress up to v1.20.3 the offsets of blocks are wrong after the first
 // stored one.
 func TestEveryPointResumes(t *testing.T) {
+	if testing.Short() {
+		t.Skip("it is large, and for one goroutine")
+	}
 	plain := content(3, 6_000_000)
 	for _, e := range encodings {
 		t.Run(e.name, func(t *testing.T) {

@@ -64,6 +64,9 @@ func tiny(t testing.TB) []byte {
 
 // TestPassNoticesEveryByte flips each byte of a layer.
 func TestPassNoticesEveryByte(t *testing.T) {
+	if testing.Short() {
+		t.Skip("it is large, and for one goroutine")
+	}
 	plain := tiny(t)
 	for _, e := range encodings {
 		t.Run(e.name, func(t *testing.T) {

@@ -38,6 +38,9 @@ type withContext struct {
 func (w withContext) ReadAt(p []byte, off int64) (int, error) { return w.Reader.ReadAt(w.ctx, p, off) }
 
 func TestReadsAnywhere(t *testing.T) {
+	if testing.Short() {
+		t.Skip("it is large, and for one goroutine")
+	}
 	for _, e := range encodings {
 		t.Run(e.name, func(t *testing.T) {
 			plain, compressed := largeLayer(t, e)
@@ -78,6 +81,9 @@ func TestPlainReaderIsAReader(t *testing.T) {
 
 // TestSpans: each is one ranged read, and no longer than it has to be.
 func TestSpans(t *testing.T) {
+	if testing.Short() {
+		t.Skip("it is large, and for one goroutine")
+	}
 	for _, e := range encodings {
 		t.Run(e.name, func(t *testing.T) {
 			plain, compressed := largeLayer(t, e)

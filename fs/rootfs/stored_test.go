@@ -24,6 +24,9 @@ func stored(t testing.TB, x *Index) []byte {
 }
 
 func TestStoredIndex(t *testing.T) {
+	if testing.Short() {
+		t.Skip("it is large, and for one goroutine")
+	}
 	for _, e := range encodings {
 		t.Run(e.name, func(t *testing.T) {
 			plain, compressed := largeLayer(t, e)

@@ -232,6 +232,9 @@ func sameAsPass(t *testing.T, blob []byte, annotations map[string]string, entrie
 
 // TestTOCRequests: a listing and a file cost three ranged reads, of little.
 func TestTOCRequests(t *testing.T) {
+	if testing.Short() {
+		t.Skip("it is large, and for one goroutine")
+	}
 	plain := variety(t, 700)
 	for _, e := range tocEncodings {
 		t.Run(e.name, func(t *testing.T) {
