@@ -3,7 +3,6 @@ package cache
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	iofs "io/fs"
 	"os"
@@ -79,22 +78,7 @@ func (v *Verification) plain(ctx context.Context, dir string, it item) error {
 		return err
 	}
 	v.Plain++
-	reason := ""
-	switch {
-	case err != nil:
-		reason = err.Error()
-	case damaged > 0:
-		reason = fmt.Sprintf("%d of its pieces do not have their sums", damaged)
-	default:
-		return nil
-	}
-	err = evictor{dir: dir}.remove(it)
-	if errors.Is(err, errInUse) {
-		v.Skipped++ // by now
-		return nil
-	}
-	v.Damaged = append(v.Damaged, DamagedBlob{it.digest.String(), false, it.part.String(), reason, err == nil})
-	return err
+	return v.judge(dir, it, "pieces", damaged, err)
 }
 
 // damagedPieces counts the pieces of plain bytes that do not match their records, and

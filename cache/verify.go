@@ -191,21 +191,28 @@ func (v *Verification) partial(ctx context.Context, dir string, it item) error {
 		return nil
 	}
 	v.Partial++
+	return v.judge(dir, it, "chunks", damaged, err)
+}
+
+// judge takes note of what has a map: it is damaged if it could not be read, or if some of
+// its parts, which are called what, do not have their sums. Then it is removed, unless
+// somebody has opened it by now.
+func (v *Verification) judge(dir string, it item, what string, damaged int, err error) error {
 	reason := ""
 	switch {
 	case err != nil:
 		reason = err.Error()
 	case damaged > 0:
-		reason = fmt.Sprintf("%d of its chunks do not have their sums", damaged)
+		reason = fmt.Sprintf("%d of its %s do not have their sums", damaged, what)
 	default:
 		return nil
 	}
 	err = evictor{dir: dir}.remove(it)
 	if errors.Is(err, errInUse) {
-		v.Skipped++ // by now
+		v.Skipped++
 		return nil
 	}
-	v.Damaged = append(v.Damaged, DamagedBlob{it.digest.String(), true, "", reason, err == nil})
+	v.Damaged = append(v.Damaged, DamagedBlob{it.digest.String(), it.partial, it.part.String(), reason, err == nil})
 	return err
 }
 

@@ -16,6 +16,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/ocidistfs/ocidistfs/internal/gate"
 )
 
 // archiveOf writes entries as a tar archive; what regular files hold is named by
@@ -181,7 +183,7 @@ func (r errorReader) Read([]byte) (int, error) { return 0, r.err }
 func TestSparse(t *testing.T) {
 	gnuTar, err := exec.LookPath("tar")
 	if err != nil {
-		t.Skip("no tar")
+		gate.Missing(t, "tar: %v", err)
 	}
 	dir := t.TempDir()
 	r := rand.New(rand.NewPCG(1, 1))
