@@ -5,6 +5,7 @@ import (
 	"io"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 
 	fusefs "github.com/hanwen/go-fuse/v2/fs"
@@ -17,6 +18,8 @@ import (
 type file struct {
 	node
 	file tree.File
+	// given says that the kernel was given all of it before it asked, or that it was tried.
+	given atomic.Bool
 }
 
 var _ fusefs.NodeOpener = (*file)(nil)
@@ -54,6 +57,7 @@ func (f *file) Open(ctx context.Context, flags uint32) (fusefs.FileHandle, uint3
 		return h, fuse.FOPEN_DIRECT_IO | fuse.FOPEN_NOFLUSH, 0
 	}
 	if attr.Recorded != nil {
+		f.give(open, attr.Size)
 		// Whatever pages there are were read from the same image, and checked.
 		return h, fuse.FOPEN_KEEP_CACHE | fuse.FOPEN_NOFLUSH, 0
 	}

@@ -82,6 +82,14 @@ type Backed interface {
 	Backing(ctx context.Context) (BackingFile, error)
 }
 
+// A KeptFile is an OpenFile whose bytes may be on disk.
+type KeptFile interface {
+	// ReadKept fills p with the first bytes of the file where they are on disk and right,
+	// and says whether. Nothing is asked for, and nobody is waited for. p is no longer
+	// than the file.
+	ReadKept(p []byte) bool
+}
+
 // A BackingFile is an open file of the operating system.
 type BackingFile interface {
 	io.Closer

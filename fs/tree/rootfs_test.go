@@ -228,6 +228,10 @@ func TestRootfsOfCrawler(t *testing.T) {
 		if lazy := repo == "lazy"; errors.Is(err, ErrCrawler) != lazy || !lazy && err != nil && !errors.Is(err, io.EOF) {
 			t.Errorf("%s: to read a file is %v", repo, err)
 		}
+		var b [1]byte
+		if kept := open.(KeptFile).ReadKept(b[:]); kept != (repo == "app") || kept && b[0] != '1' {
+			t.Errorf("%s: that it has the file's bytes is %v, %q", repo, kept, b)
+		}
 		if err := open.Close(); err != nil {
 			t.Error(err)
 		}

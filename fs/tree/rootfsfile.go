@@ -22,6 +22,8 @@ var _ File = rootfsFile{}
 // pages.
 func (f rootfsFile) Open(context.Context) (OpenFile, error) { return &openInner{file: f}, nil }
 
+var _ KeptFile = (*openInner)(nil)
+
 // An openInner is an open file that is in an image. It is safe for concurrent use.
 type openInner struct {
 	file  rootfsFile
@@ -30,6 +32,7 @@ type openInner struct {
 	// Set by first.
 	from  readat.Reader
 	layer v1.Descriptor
+	entry rootfs.Entry
 	plain *cache.Plain  // nil where nothing is read
 	ahead *readat.Ahead // nil of a file that is not read ahead, as what follows
 	spans *innerAhead
@@ -54,7 +57,7 @@ func (o *openInner) begin() {
 			o.from = entry.Contents(nil)
 			return
 		}
-		o.plain, o.layer = image.plain(n), image.layers[n]
+		o.plain, o.layer, o.entry = image.plain(n), image.layers[n], entry
 		o.from = entry.Contents(o.plain)
 		if entry.Size >= minInnerAhead && len(entry.Extents) == 0 {
 			t := image.repo.tree
@@ -92,6 +95,13 @@ func (o *openInner) ReadAt(ctx context.Context, p []byte, off int64) (int, error
 		}
 	}
 	return o.from.ReadAt(ctx, p, off)
+}
+
+// ReadKept reads the beginning of a file without holes where it is on disk. A program for which
+// no request is made may have it: there is none.
+func (o *openInner) ReadKept(p []byte) bool {
+	o.begin()
+	return o.plain != nil && len(o.entry.Extents) == 0 && int64(len(p)) <= o.entry.Size && o.plain.ReadKept(p, o.entry.Data)
 }
 
 // Verified says that what is read was checked: nothing of a layer is known before all of it
