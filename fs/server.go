@@ -115,7 +115,7 @@ func Mount(mountpoint string, tree tree.Dir, opts Options) (*Server, error) {
 	if err != nil {
 		return nil, fmt.Errorf("mount %s: %w", mountpoint, err)
 	}
-	server, err := fuse.NewServer(absences{raw}, mountpoint, options)
+	server, err := fuse.NewServer(newReclaiming(absences{raw}, collectNow), mountpoint, options)
 	release()
 	if err != nil {
 		return nil, fmt.Errorf("mount %s: %w", mountpoint, err)

@@ -1,0 +1,40 @@
+package fs
+
+import (
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/hanwen/go-fuse/v2/fuse"
+)
+
+// TestReclaiming: once the kernel has forgotten very many names and no more for a while, what
+// they took is collected, once.
+func TestReclaiming(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		collected := 0
+		r := newReclaiming(fuse.NewDefaultRawFileSystem(), func() { collected++ })
+		forget := func(names, want int) {
+			t.Helper()
+			for range names {
+				r.Forget(1, 1)
+			}
+			synctest.Wait()
+			if collected != want {
+				t.Errorf("%d collections, want %d", collected, want)
+			}
+		}
+		idle := func() { time.Sleep(2 * reclaimAfter) }
+		idle()
+		forget(reclaimEach-1, 0)
+		idle()
+		forget(1, 0)
+		time.Sleep(reclaimAfter / 2)
+		forget(3*reclaimEach, 0)
+		idle()
+		forget(0, 1)
+		forget(reclaimEach, 1)
+		idle()
+		forget(0, 2)
+	})
+}
