@@ -28,9 +28,10 @@ func callerOf(ctx context.Context) Caller {
 
 type advancedKey struct{}
 
-// WithAdvanced has a function called, from any goroutine and at most once a second for each
-// call that gets the context, while what the call waits for goes on: so a wait can be
-// long and still have an end.
+// WithAdvanced has a function called, from any goroutine and about once a second at most for
+// each call that gets the context, while what the call waits for goes on, or what stands in the
+// line before that: so a wait can be long and still have an end. It may be called once more when
+// the call has returned.
 func WithAdvanced(ctx context.Context, advanced func()) context.Context {
 	return context.WithValue(ctx, advancedKey{}, advanced)
 }

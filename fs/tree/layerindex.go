@@ -164,9 +164,9 @@ func (r *repository) readIndex(ctx context.Context, d v1.Descriptor, report func
 	return l, err
 }
 
-// readTOC reads the table of contents of a layer. The error is [rootfs.ErrNoTOC] where that is
-// of no use.
-func (r *repository) readTOC(ctx context.Context, id cache.LayerID, d v1.Descriptor, report func(*rootfs.EntryError)) (l *layerIndex, err error) {
+// readTOC reads the table of contents of a layer. came is called when bytes of it have come. The
+// error is [rootfs.ErrNoTOC] where that is of no use.
+func (r *repository) readTOC(ctx context.Context, id cache.LayerID, d v1.Descriptor, report func(*rootfs.EntryError), came func()) (l *layerIndex, err error) {
 	blob, err := r.openBlob(ctx, d)
 	if err != nil {
 		return nil, err
@@ -176,7 +176,7 @@ func (r *repository) readTOC(ctx context.Context, id cache.LayerID, d v1.Descrip
 			err = failed
 		}
 	}()
-	index, err := rootfs.OpenTOC(ctx, d.Digest, blob, d.Annotations, report)
+	index, err := rootfs.OpenTOC(ctx, d.Digest, heard{blob, came}, d.Annotations, report)
 	if err != nil {
 		return nil, err
 	}
@@ -200,6 +200,20 @@ func (o *inOrder) Read(p []byte) (int, error) {
 	n, err := o.from.ReadAt(o.ctx, p, o.off)
 	o.off += int64(n)
 	o.told(int64(n))
+	return n, err
+}
+
+// heard says when bytes of a Reader have come.
+type heard struct {
+	readat.Reader
+	came func()
+}
+
+func (h heard) ReadAt(ctx context.Context, p []byte, off int64) (int, error) {
+	n, err := h.Reader.ReadAt(ctx, p, off)
+	if n > 0 {
+		h.came()
+	}
 	return n, err
 }
 

@@ -36,7 +36,8 @@ type passes struct {
 	mu     sync.Mutex
 	inAir  map[registry.Digest]*pass        // guarded by mu
 	failed *simplelru.LRU[passKey, failure] // guarded by mu
-	places map[placesKey]chan struct{}      // guarded by mu
+	places map[placesKey]*places            // guarded by mu
+	begun  uint64                           // guarded by mu; how many passes were
 
 	loading chan struct{} // the places of those who look into the store
 }
@@ -58,7 +59,7 @@ func newPasses(t *Tree) *passes {
 		panic(err) // the only error is a size that is not positive
 	}
 	return &passes{
-		tree: t, inAir: map[registry.Digest]*pass{}, failed: failed, places: map[placesKey]chan struct{}{},
+		tree: t, inAir: map[registry.Digest]*pass{}, failed: failed, places: map[placesKey]*places{},
 		loading: make(chan struct{}, loadsAtOnce),
 	}
 }
@@ -66,9 +67,11 @@ func newPasses(t *Tree) *passes {
 // A pass is a layer that is being read.
 type pass struct {
 	key    passKey
+	number uint64        // in the order in which they were begun
 	size   int64         // of the layer, compressed
-	places chan struct{} // it takes one of these
-	has    bool          // one, which it has from the beginning
+	places *places       // it takes one of these; for its goroutine
+	has    bool          // one; guarded by places.mu
+	turn   chan struct{} // closed when it got one for which it stood in the line; guarded by places.mu
 	done   chan struct{}
 
 	// Set before done is closed.
@@ -151,7 +154,11 @@ func (p *passes) look(r *repository, d v1.Descriptor) (*layerIndex, *pass, error
 		}
 		p.failed.Remove(key)
 	}
-	running := &pass{key: key, size: d.Size, places: p.placesOf(r, d, len(layerIDs(d)) > 1), done: make(chan struct{}), waiting: map[*waiter]struct{}{}}
+	p.begun++
+	running := &pass{
+		key: key, number: p.begun, size: d.Size, places: p.placesOf(r, d, len(layerIDs(d)) > 1),
+		done: make(chan struct{}), waiting: map[*waiter]struct{}{},
+	}
 	running.tryEnter()
 	if !p.tree.detach(passLimit, nil, func(ctx context.Context) { p.run(ctx, r, d, running) }) {
 		running.leave()
@@ -199,7 +206,7 @@ func (p *passes) read(ctx context.Context, r *repository, d v1.Descriptor, runni
 		return nil, err
 	}
 	if ids := layerIDs(d); len(ids) > 1 {
-		l, err := r.readTOC(ctx, ids[0], d, report)
+		l, err := r.readTOC(ctx, ids[0], d, report, running.advance)
 		if !errors.Is(err, rootfs.ErrNoTOC) {
 			return l, err
 		}
@@ -259,25 +266,58 @@ func (p *pass) wait(ctx context.Context, read func(more int64)) error {
 	}
 }
 
+// wanted says whether somebody waits for the pass.
+func (p *pass) wanted() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return len(p.waiting) > 0
+}
+
 // toldEach is how often those who wait for a pass are told that it goes on.
 const toldEach = time.Second
 
 // add takes note of more bytes that came, and tells those who wait.
 func (p *pass) add(more int64) {
 	p.mu.Lock()
-	defer p.mu.Unlock()
 	p.read += more
-	now := time.Now()
-	soon := more > 0 && now.Sub(p.told) >= toldEach
-	if soon {
-		p.told = now
-	}
 	for w := range p.waiting {
 		w.read(more)
-		if soon {
-			w.advanced()
-		}
 	}
+	p.mu.Unlock()
+	if more > 0 {
+		p.advance()
+	}
+}
+
+// advance tells those who wait for the pass that bytes came, and those who wait for passes that
+// are in the line for its place: that comes nearer.
+func (p *pass) advance() {
+	now := time.Now()
+	all, due := p.due(now)
+	if !due {
+		return
+	}
+	for _, behind := range p.places.waiting() {
+		more, _ := behind.due(now)
+		all = append(all, more...)
+	}
+	for _, advanced := range all {
+		advanced()
+	}
+}
+
+// due are the functions that tell those who wait for the pass, if it is time for that.
+func (p *pass) due(now time.Time) (all []func(), due bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if now.Sub(p.told) < toldEach {
+		return nil, false
+	}
+	p.told = now
+	for w := range p.waiting {
+		all = append(all, w.advanced)
+	}
+	return all, true
 }
 
 // A LayerPass is a layer that is being read.
