@@ -54,18 +54,26 @@ func commandOf(k *kingpin.Application, name string) *kingpin.CmdClause {
 type exited int
 
 // parse returns the command that args ask for, which is "" where nothing is left
-// to do but to exit with code. Its errors are of usage; the name is then the
-// command whose help is worth a look, where one was recognized.
+// to do but to exit with code. Its errors are of usage, or that help could not be
+// written; the name is then the command whose help is worth a look, where one was
+// recognized.
 func (a *application) parse(args []string) (name string, code int, err error) {
 	defer func() {
-		if p := recover(); p != nil {
-			e, ok := p.(exited)
-			if !ok {
-				panic(p)
-			}
-			if code = int(e); code != 0 {
+		switch p := recover().(type) {
+		case nil:
+		case exited:
+			if code = int(p); code != 0 {
 				code = exitUsage
 			}
+		case error: // kingpin takes for granted, too, that usage can be written
+			if !unwritten(p) {
+				panic(p)
+			}
+			if code = exitUsage; len(args) > 0 { // without any, the call is wrong whoever reads that
+				err = p
+			}
+		default:
+			panic(p)
 		}
 	}()
 	if len(args) == 0 {
@@ -78,6 +86,9 @@ func (a *application) parse(args []string) (name string, code int, err error) {
 	}
 	args = joinDashes(args)
 	name, err = a.kingpin.Parse(args)
+	if unwritten(err) { // the manual, or a script for a shell
+		return "", exitFailed, err
+	}
 	if err != nil {
 		if parsed, _ := a.kingpin.ParseContext(args); parsed != nil && parsed.SelectedCommand != nil {
 			name = parsed.SelectedCommand.FullCommand()

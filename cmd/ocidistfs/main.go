@@ -86,8 +86,10 @@ func run(ctx context.Context, args []string, s streams) int {
 // closedEarly says whether err is that nobody reads our output any more: head
 // has seen enough. A connection to a registry can be a broken pipe too, and that
 // is a failure, so the file decides.
-func closedEarly(err error) bool {
+func closedEarly(err error) bool { return unwritten(err) && errors.Is(err, syscall.EPIPE) }
+
+// unwritten says whether err is that our output could not be written.
+func unwritten(err error) bool {
 	var path *iofs.PathError
-	return errors.As(err, &path) && errors.Is(path, syscall.EPIPE) &&
-		(path.Path == os.Stdout.Name() || path.Path == os.Stderr.Name())
+	return errors.As(err, &path) && path.Op == "write" && (path.Path == os.Stdout.Name() || path.Path == os.Stderr.Name())
 }
