@@ -1,0 +1,119 @@
+package tree
+
+import (
+	"fmt"
+	"net/http"
+	"sync"
+	"testing"
+
+	"github.com/ocidistfs/ocidistfs/internal/layers"
+	"github.com/ocidistfs/ocidistfs/registry/registrytest"
+)
+
+// TestRootfsOfTables: to look into an image of many layers, each of which has a table of
+// contents, is a request a layer, all at once, and to read a file in there one more; what is
+// sent is little more than the tables.
+func TestRootfsOfTables(t *testing.T) {
+	const number = 23
+	for _, c := range []struct {
+		encoding layers.Encoding
+		// Bytes of a layer that are asked for: the end of an eStargz layer is a guess, and
+		// the manifest says where the table of the other is.
+		most int64
+	}{{layers.EStargz, 16 << 10}, {layers.ZstdChunked, 2 << 10}} {
+		t.Run(c.encoding.Name, func(t *testing.T) {
+			f := newFixture(t, registrytest.Options{})
+			var all []layers.Layer
+			for i := range number {
+				l, err := c.encoding.Encode(registrytest.Archive(t,
+					registrytest.Regular(fmt.Sprintf("etc/release%d", i), fmt.Sprint(i)),
+					registrytest.Regular(fmt.Sprintf("lib/noise%d", i), noise(100_000+i))))
+				if err != nil {
+					t.Fatal(err)
+				}
+				all = append(all, l)
+			}
+			if _, err := layers.Push(f.server, "app", "1", all); err != nil {
+				t.Fatal(err)
+			}
+			root := f.find("app/tags/1/rootfs")
+			f.server.Forget()
+			// No answer comes before all were asked for.
+			var mu sync.Mutex
+			waiting := 0
+			asked := make(chan struct{})
+			f.server.Break(registrytest.Only(registrytest.Blob, func(w http.ResponseWriter, r *http.Request, _ registrytest.Request, next http.HandlerFunc) {
+				mu.Lock()
+				if waiting++; waiting == number {
+					close(asked)
+				}
+				mu.Unlock()
+				select {
+				case <-asked:
+				case <-r.Context().Done():
+				}
+				next(w, r)
+			}))
+			listed, err := names(root.(Dir).List(t.Context()))
+			if err != nil || len(listed) != 2 {
+				t.Fatalf("%v, %v", listed, err)
+			}
+			if n := len(f.server.Requests()); n != number {
+				t.Errorf("%d requests for the tables of %d layers: %+v", n, number, f.server.Requests())
+			}
+			if sent := f.server.Sent(); sent > number*c.most {
+				t.Errorf("%d bytes were sent for the tables of %d layers", sent, number)
+			}
+			f.server.Forget()
+			if got := contentOf(t, f.find("app/tags/1/rootfs/etc/release7")); got != "7" {
+				t.Errorf("it is %q", got)
+			}
+			if n, sent := len(f.server.Requests()), f.server.Sent(); n != 1 || sent > 64<<10 {
+				t.Errorf("%d requests, %d bytes for a file: %+v", n, sent, f.server.Requests())
+			}
+			f.server.Forget()
+			if got := contentOf(t, f.find("app/tags/1/rootfs/etc/release7")); got != "7" {
+				t.Errorf("again it is %q", got)
+			}
+			f.tree = f.newTree("linux/amd64")
+			if listed, err := names(f.find("app/tags/1/rootfs").(Dir).List(t.Context())); err != nil || len(listed) != 2 {
+				t.Errorf("another process: %v, %v", listed, err)
+			}
+			if n := f.server.Count(registrytest.Blob); n != 0 {
+				t.Errorf("%d requests for what was there", n)
+			}
+		})
+	}
+}
+
+// "Of a source that knows no ranges each blob comes once": the tables of its layers are read
+// out of these, and so are the files.
+func TestRootfsOfTablesRangeless(t *testing.T) {
+	for _, encoding := range []layers.Encoding{layers.EStargz, layers.ZstdChunked} {
+		t.Run(encoding.Name, func(t *testing.T) {
+			f := newFixture(t, registrytest.Options{})
+			f.server.Break(registrytest.Only(registrytest.Blob, registrytest.Rangeless()))
+			var all []layers.Layer
+			for i := range 3 {
+				l, err := encoding.Encode(registrytest.Archive(t, registrytest.Regular(fmt.Sprint("noise", i), noise(100_000+i))))
+				if err != nil {
+					t.Fatal(err)
+				}
+				all = append(all, l)
+			}
+			if _, err := layers.Push(f.server, "app", "1", all); err != nil {
+				t.Fatal(err)
+			}
+			for i := range all {
+				if got := contentOf(t, f.find(fmt.Sprint("app/tags/1/rootfs/noise", i))); got != noise(100_000+i) {
+					t.Errorf("%d bytes", len(got))
+				}
+			}
+			for digest, n := range f.blobsAsked() {
+				if n != 1 {
+					t.Errorf("%s was asked for %d times", digest, n)
+				}
+			}
+		})
+	}
+}
