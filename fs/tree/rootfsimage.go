@@ -222,7 +222,7 @@ func (i *rootfsImage) layer(ctx context.Context, layer int, told func(more int64
 // plain opens the plain bytes of a layer that is known. The caller closes them.
 func (i *rootfsImage) plain(layer int) *cache.Plain {
 	x := i.opened[layer].Load()
-	return x.kept.Plain(layerSpans{i.repo, i.layers[layer], x.index, x.index.Plain(nil)})
+	return x.kept.Plain(&layerSpans{repo: i.repo, layer: i.layers[layer], index: x.index, plain: x.index.Plain(nil)})
 }
 
 // checkPlain compares the digest of a plain layer with what the config says. That is asked

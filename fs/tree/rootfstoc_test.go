@@ -5,6 +5,9 @@ import (
 	"net/http"
 	"sync"
 	"testing"
+	"time"
+
+	"github.com/google/go-containerregistry/pkg/v1/mutate"
 
 	"github.com/ocidistfs/ocidistfs/internal/layers"
 	"github.com/ocidistfs/ocidistfs/registry/registrytest"
@@ -115,5 +118,56 @@ func TestRootfsOfTablesRangeless(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// TestRootfsSpansOfOneBlob: who reads on in a file has the blob opened once, and anew after it
+// failed.
+func TestRootfsSpansOfOneBlob(t *testing.T) {
+	f := newFixture(t, registrytest.Options{})
+	content := noise(1 << 20)
+	layer, annotations := registrytest.Stargz(t, registrytest.Archive(t, registrytest.Regular("large", content)))
+	f.server.Push(t, "app", "1", registrytest.ImageWith(t, mutate.Addendum{Layer: layer, Annotations: annotations}))
+	open, err := f.find("app/tags/1/rootfs/large").(File).Open(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	read := func(off int64) error {
+		p := make([]byte, 100)
+		_, err := open.ReadAt(t.Context(), p, off)
+		if err == nil && string(p) != content[off:off+100] {
+			t.Errorf("other bytes at %d", off)
+		}
+		return err
+	}
+	if n := f.store.Stats().Open; n != 0 {
+		t.Errorf("%d blobs are open before anything is read", n)
+	}
+	for _, off := range []int64{0, 500_000} {
+		if err := read(off); err != nil {
+			t.Fatal(err)
+		}
+		if n := f.store.Stats().Open; n != 1 {
+			t.Errorf("%d blobs are open after a read at %d", n, off)
+		}
+	}
+	f.server.Break(registrytest.Only(registrytest.Blob, registrytest.Refuse(http.StatusNotFound, "BLOB_UNKNOWN", "")))
+	if err := read(1_000_000); err == nil {
+		t.Error("what the registry does not send was read")
+	}
+	f.server.Heal()
+	f.pass(time.Hour)
+	if err := read(1_000_000); err != nil {
+		t.Error(err)
+	}
+	if err := open.Close(); err != nil {
+		t.Error(err)
+	}
+	f.tree.Close()
+	if err := f.store.Close(); err != nil { // it waits for the last span to give back what it had
+		t.Error(err)
+	}
+	if n := f.store.Stats().Open; n != 0 {
+		t.Errorf("%d blobs are open after the file was closed", n)
 	}
 }
