@@ -41,7 +41,8 @@ var (
 func (d *dir) Lookup(ctx context.Context, name string, out *fuse.EntryOut) (*fusefs.Inode, syscall.Errno) {
 	who := d.mount.whoIs(ctx)
 	never := false
-	var found fusefs.InodeEmbedder
+	var found tree.Node
+	brief := false
 	var attr tree.Attr
 	errno := d.doAtOnce(ctx, name, func(ctx context.Context) error {
 		own, err := d.dir.Attr(ctx)
@@ -62,10 +63,7 @@ func (d *dir) Lookup(ctx context.Context, name string, out *fuse.EntryOut) (*fus
 		d.mount.fill(&out.Attr, attr)
 		out.SetEntryTimeout(lifetime(child.Lifetime))
 		out.SetAttrTimeout(lifetime(attr.Lifetime))
-		found = d.mount.wrap(child.Node)
-		if below, ok := found.(*dir); ok {
-			below.brief = child.Lifetime != tree.Forever
-		}
+		found, brief = child.Node, child.Lifetime != tree.Forever
 		return nil
 	})
 	if errno != 0 {
@@ -77,7 +75,15 @@ func (d *dir) Lookup(ctx context.Context, name string, out *fuse.EntryOut) (*fus
 		}
 		return nil, errno
 	}
-	return d.NewInode(ctx, found, stable(attr)), 0
+	if inner, ok := found.(tree.Inner); ok {
+		out.NodeId, out.Generation = d.mount.inners.add(inner), attr.Recorded.Image
+		return nil, errAnswered
+	}
+	node := d.mount.wrap(found)
+	if below, ok := node.(*dir); ok {
+		below.brief = brief
+	}
+	return d.NewInode(ctx, node, stable(attr)), 0
 }
 
 // stable is what makes a node the same to go-fuse as another, of which it keeps the old

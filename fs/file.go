@@ -118,13 +118,17 @@ func (h *handle) Read(ctx context.Context, p []byte, off int64) (fuse.ReadResult
 
 // host is the registry that the file is of: the first name of its path.
 func (f *file) host() string {
-	name, _, _ := strings.Cut(f.Path(nil), "/")
+	name, _, _ := strings.Cut(f.path(), "/")
 	return name
 }
 
 // forget drops the file's pages from the kernel's cache. Not from within a READ:
 // the kernel holds the page that it wants filled, and would wait for itself.
 func (f *file) forget() {
+	if inner, ok := f.tree.(tree.Inner); ok {
+		go f.mount.inners.drop(inner)
+		return
+	}
 	go func() { _ = f.NotifyContent(0, 0) }() // an inode that is gone has no pages
 }
 
@@ -132,7 +136,7 @@ func (h *handle) Release(context.Context) syscall.Errno {
 	h.once.Do(func() {
 		h.file.mount.opens.remove(h.ino)
 		if err := h.open.Close(); err != nil {
-			h.file.mount.opts.Logger.Warn("close", "path", h.file.Path(nil), "error", err)
+			h.file.mount.opts.Logger.Warn("close", "path", h.file.path(), "error", err)
 		}
 	})
 	return 0

@@ -19,13 +19,15 @@ type mount struct {
 	opts   Options
 	errors *ErrorLog
 	opens  *opens
+	inners *inners
 	crowd  *crowd
 	passes bool         // the kernel may be given files to read by itself
 	uid    uint32       // of the process that serves
 	absent atomic.Int64 // when the kernel was last told that a name does not exist; Unix nanoseconds
 }
 
-// node is what every kind of node has: the tree's node, and how to describe it.
+// node is what every kind of node has: the tree's node, and how to describe it. go-fuse keeps
+// them, but for files in images, which are made anew for each request and have no Inode.
 type node struct {
 	fusefs.Inode
 	mount *mount
@@ -76,13 +78,23 @@ func (n *node) answer(name string, err error) syscall.Errno {
 		return 0
 	}
 	if isNews(err) {
-		path := n.Path(nil)
+		path := n.path()
 		if name != "" && path != "" {
 			path += "/"
 		}
 		n.mount.report(path+name, err)
 	}
 	return toErrno(err)
+}
+
+// path is where the node is from the root of the mount, by one of its names: that which was looked
+// up last, or of a file in an image one that its layer has.
+func (n *node) path() string {
+	if inner, ok := n.tree.(tree.Inner); ok {
+		from, number := inner.Origin()
+		return from.Path(number)
+	}
+	return n.Path(nil)
 }
 
 func (m *mount) report(path string, err error) {

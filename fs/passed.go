@@ -26,7 +26,7 @@ func (f *file) backing(ctx context.Context, open tree.OpenFile) tree.BackingFile
 	defer cancel()
 	backing, err := backed.Backing(ctx)
 	if err != nil {
-		f.mount.opts.Logger.Debug("not passed through", "path", f.Path(nil), "error", err)
+		f.mount.opts.Logger.Debug("not passed through", "path", f.path(), "error", err)
 		return nil
 	}
 	return backing

@@ -72,8 +72,8 @@ func TestRootfsMemory(t *testing.T) {
 			server.Push(t, fmt.Sprintf("app%d", i), "1", registrytest.ImageOf(t, layer))
 		}
 	}()
-	m := &mount{opts: Options{OpTimeout: time.Minute}, errors: NewErrorLog(nil), opens: newOpens(), crowd: newCrowd()}
-	kernel := lookedUp{t, fusefs.NewNodeFS(m.wrap(root{shown.Root(), newStatusDir(m)}), &fusefs.Options{})}
+	m := &mount{opts: Options{OpTimeout: time.Minute}, errors: NewErrorLog(nil), opens: newOpens(), inners: newInners(), crowd: newCrowd()}
+	kernel := lookedUp{t, newKernel(m, m.wrap(root{shown.Root(), newStatusDir(m)}), &fusefs.Options{})}
 	var dirs []uint64
 	for i := range images {
 		repo := kernel.look(kernel.look(fuse.FUSE_ROOT_ID, server.Host()), fmt.Sprintf("app%d", i))
@@ -98,7 +98,7 @@ func TestRootfsMemory(t *testing.T) {
 	left := inUse() - before
 	n := int64(len(nodes))
 	t.Logf("%d entries take %d MiB, and %d MiB when they are forgotten", n, held>>20, left>>20)
-	if held > 8<<20+n*1024 {
+	if held > 8<<20+n*40 {
 		t.Errorf("%d entries that were looked up take %d bytes each", n, held/n)
 	}
 	if left > 16<<20 {

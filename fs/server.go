@@ -85,13 +85,12 @@ func Mount(mountpoint string, tree tree.Dir, opts Options) (*Server, error) {
 		opts.Errors = NewErrorLog(nil)
 	}
 	m := &mount{
-		opts: opts, errors: opts.Errors, opens: newOpens(), crowd: newCrowd(), uid: uint32(os.Getuid()),
+		opts: opts, errors: opts.Errors, opens: newOpens(), inners: newInners(), crowd: newCrowd(), uid: uint32(os.Getuid()),
 		passes: os.Geteuid() == 0, // the kernel asks for CAP_SYS_ADMIN
 	}
 	top := root{tree, newStatusDir(m)}
-	negative := negativeLifetime
-	raw := fusefs.NewNodeFS(m.wrap(top), &fusefs.Options{
-		NegativeTimeout: &negative,
+	asked := newKernel(m, m.wrap(top), &fusefs.Options{
+		NullPermissions: true, // in an image there are files with none
 		Logger:          log.New(logWriter{opts.Logger}, "", 0),
 	})
 	options := &fuse.MountOptions{
@@ -115,7 +114,7 @@ func Mount(mountpoint string, tree tree.Dir, opts Options) (*Server, error) {
 	if err != nil {
 		return nil, fmt.Errorf("mount %s: %w", mountpoint, err)
 	}
-	server, err := fuse.NewServer(newReclaiming(absences{raw}, collectNow), mountpoint, options)
+	server, err := fuse.NewServer(newReclaiming(asked, collectNow), mountpoint, options)
 	release()
 	if err != nil {
 		return nil, fmt.Errorf("mount %s: %w", mountpoint, err)
@@ -133,19 +132,6 @@ func Mount(mountpoint string, tree tree.Dir, opts Options) (*Server, error) {
 		opts.Logger.Warn("what is mounted where cannot be read", "error", err)
 	}
 	return &Server{mountpoint: mountpoint, device: entry.device, fuse: server}, nil
-}
-
-// absences has the kernel remember for as long as it is told to that a name does not exist.
-// The library knows one time for all, and takes an error with another for one that the
-// kernel is not to remember.
-type absences struct{ fuse.RawFileSystem }
-
-func (a absences) Lookup(cancel <-chan struct{}, header *fuse.InHeader, name string, out *fuse.EntryOut) fuse.Status {
-	status := a.RawFileSystem.Lookup(cancel, header, name, out)
-	if status == fuse.ENOENT && out.EntryTimeout() > 0 {
-		return fuse.OK // with no node
-	}
-	return status
 }
 
 // readSize is the largest READ. The library makes room for an answer before

@@ -90,7 +90,7 @@ func (n *node) attributes(ctx context.Context) (all []tree.Attribute, errno sysc
 // they do where it has the same content under several tags, go-fuse knows one of them
 // best, and took that for its failures too.
 func (n *node) lastError() (logEntry, bool) {
-	return n.mount.errors.last(n.Path(nil), n.IsDir())
+	return n.mount.errors.last(n.path(), n.IsDir())
 }
 
 // copyAttribute answers as getxattr(2) and listxattr(2) do: with the length, which

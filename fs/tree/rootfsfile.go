@@ -14,7 +14,7 @@ import (
 )
 
 // A rootfsFile is a regular file that is in an image.
-type rootfsFile struct{ innerNode }
+type rootfsFile struct{ innerLeaf }
 
 var _ File = rootfsFile{}
 

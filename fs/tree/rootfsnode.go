@@ -18,19 +18,14 @@ type innerNode struct {
 // node returns the node of the tree that stands for one of the image.
 func (i *rootfsImage) node(n rootfs.Node) Node {
 	inner := innerNode{i, n}
-	switch {
-	case n.IsDir():
+	if n.IsDir() {
 		return rootfsDir{inner}
-	case n.Type() == tar.TypeReg:
-		return rootfsFile{inner}
-	case n.Type() == tar.TypeSymlink:
-		return rootfsLink{inner}
 	}
-	return rootfsSpecial{inner}
+	return innerLeaf{inner}.inner()
 }
 
 // A rootfsSpecial is a device or a named pipe.
-type rootfsSpecial struct{ innerNode }
+type rootfsSpecial struct{ innerLeaf }
 
 // number is the inode number: the same for all names of one file, and another than any
 // other in the image has.
@@ -134,7 +129,7 @@ func (d rootfsDir) List(ctx context.Context) iter.Seq2[Entry, error] {
 
 // A rootfsLink is a symbolic link that is in an image. Where it leads to is what the image
 // says: from the root of that, where it begins with a slash.
-type rootfsLink struct{ innerNode }
+type rootfsLink struct{ innerLeaf }
 
 var _ Link = rootfsLink{}
 
