@@ -5,7 +5,6 @@ import (
 	"io"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"syscall"
 
 	fusefs "github.com/hanwen/go-fuse/v2/fs"
@@ -18,8 +17,6 @@ import (
 type file struct {
 	node
 	file tree.File
-	// given says that the kernel was given all of it before it asked, or that it was tried.
-	given atomic.Bool
 }
 
 var _ fusefs.NodeOpener = (*file)(nil)

@@ -8,7 +8,9 @@ import (
 	"io"
 	iofs "io/fs"
 	"iter"
+	"maps"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -52,20 +54,36 @@ func (k *keptFiles) noted(name string) string {
 	return k.reads[name]
 }
 
+// Inner returns the file that has a number: where its name is among the others.
+func (k *keptFiles) Inner(number uint64) tree.Inner {
+	names := slices.Sorted(maps.Keys(k.content))
+	if number >= uint64(len(names)) {
+		return nil
+	}
+	return keptFile{k, names[number]}
+}
+
+func (k *keptFiles) Path(number uint64) string { return k.Inner(number).(keptFile).name }
+
 type keptFile struct {
 	of   *keptFiles
 	name string
 }
 
 func (f keptFile) Attr(context.Context) (tree.Attr, error) {
-	ino := uint64(10)
-	for _, c := range f.name {
-		ino = ino*251 + uint64(c)
-	}
+	_, number := f.Origin()
 	return tree.Attr{
-		Mode: 0o644, Size: f.Size(), Ino: ino, Lifetime: tree.Forever, Recorded: &tree.Recorded{Links: 1},
+		Mode: 0o644, Size: f.Size(), Ino: 10 + number, Lifetime: tree.Forever, Recorded: &tree.Recorded{Links: 1},
 	}, nil
 }
+
+func (f keptFile) Origin() (from tree.Origin, number uint64) {
+	return f.of, uint64(slices.Index(slices.Sorted(maps.Keys(f.of.content)), f.name))
+}
+
+func (f keptFile) Attribute(context.Context, string) (string, bool, error) { return "", false, nil }
+
+func (f keptFile) Attributes(context.Context) ([]tree.Attribute, error) { return nil, nil }
 
 func (f keptFile) Open(context.Context) (tree.OpenFile, error) { return f, nil }
 
@@ -89,6 +107,7 @@ func (f keptFile) Close() error { return nil }
 var (
 	_ tree.OpenFile = keptFile{}
 	_ tree.KeptFile = keptFile{}
+	_ tree.Inner    = keptFile{}
 	_ io.Closer     = keptFile{}
 )
 
@@ -127,5 +146,29 @@ func TestGiven(t *testing.T) {
 		if reads := strings.Contains(noted, "read"); noted != want || reads != (name == "larger" || name == "elsewhere") {
 			t.Errorf("%s: it was asked for %q, want %q", name, fmt.Sprint(noted), want)
 		}
+	}
+}
+
+// TestGivenOnce: a file is given once, until the kernel forgets it; few of very many are taken
+// for one that was.
+func TestGivenOnce(t *testing.T) {
+	const files = 200_000
+	i := &innerImage{slot: 3}
+	var g given
+	taken := 0
+	for n := range uint64(files) {
+		if !g.add(i.id(n)) {
+			taken++
+		}
+		if g.add(i.id(n)) {
+			t.Fatalf("file %d is given twice", n)
+		}
+	}
+	if taken > files/20 {
+		t.Errorf("%d of %d files are taken for others", taken, files)
+	}
+	g.remove(i.id(7))
+	if !g.add(i.id(7)) {
+		t.Error("what was forgotten is not given again")
 	}
 }

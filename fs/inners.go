@@ -90,14 +90,29 @@ func (x *inners) node(id uint64) tree.Inner {
 
 func slotOf(id uint64) uint64 { return id >> numberBits & maxSlot }
 
-// drop drops the file's pages from the kernel's cache. It waits for READs of it.
-func (x *inners) drop(node tree.Inner) {
+// id returns the node ID of a file that the kernel was told of, if it was.
+func (x *inners) id(node tree.Inner) (id uint64, ok bool) {
 	from, number := node.Origin()
 	x.mu.Lock()
 	image := x.images[from]
 	x.mu.Unlock()
-	if image != nil && x.server != nil {
-		_ = x.server.InodeNotify(image.id(number), 0, 0) // an inode that is gone has no pages
+	if image == nil {
+		return 0, false
+	}
+	return image.id(number), true
+}
+
+// store has the kernel keep p as the first pages of a file. Where it cannot it asks for them.
+func (x *inners) store(id uint64, p []byte) {
+	if x.server != nil {
+		_ = x.server.InodeNotifyStoreCache(id, 0, p)
+	}
+}
+
+// drop drops the file's pages from the kernel's cache. It waits for READs of it.
+func (x *inners) drop(node tree.Inner) {
+	if id, ok := x.id(node); ok && x.server != nil {
+		_ = x.server.InodeNotify(id, 0, 0) // an inode that is gone has no pages
 	}
 }
 

@@ -50,6 +50,7 @@ func (k *kernel) Lookup(cancel <-chan struct{}, header *fuse.InHeader, name stri
 // Forget takes lookups back.
 func (k *kernel) Forget(id, lookups uint64) {
 	if isInner(id) {
+		k.mount.given.remove(id)
 		k.mount.inners.forget(id, lookups)
 		return
 	}

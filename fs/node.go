@@ -20,6 +20,7 @@ type mount struct {
 	errors *ErrorLog
 	opens  *opens
 	inners *inners
+	given  given
 	crowd  *crowd
 	passes bool         // the kernel may be given files to read by itself
 	uid    uint32       // of the process that serves

@@ -114,7 +114,7 @@ func Mount(mountpoint string, tree tree.Dir, opts Options) (*Server, error) {
 	if err != nil {
 		return nil, fmt.Errorf("mount %s: %w", mountpoint, err)
 	}
-	server, err := fuse.NewServer(newReclaiming(asked, collectNow), mountpoint, options)
+	server, err := fuse.NewServer(asked, mountpoint, options)
 	release()
 	if err != nil {
 		return nil, fmt.Errorf("mount %s: %w", mountpoint, err)
