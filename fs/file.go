@@ -58,11 +58,8 @@ func (f *file) Open(ctx context.Context, flags uint32) (fusefs.FileHandle, uint3
 		// Whatever pages there are were read from the same image, and checked.
 		return h, fuse.FOPEN_KEEP_CACHE | fuse.FOPEN_NOFLUSH, 0
 	}
-	backing := f.backing(ctx, open)
-	mode := f.mount.opens.add(attr.Ino, open.Verified(), backing != nil)
-	if backing != nil && mode != passed {
-		_ = backing.Close() // nothing was read of it
-	}
+	h.counted = true
+	mode, backing := f.mount.opens.add(attr.Ino, open.Verified(), f.backing(ctx, open))
 	switch mode {
 	case passed:
 		// Where the kernel cannot, it is as if opened first: with no pages.
@@ -81,10 +78,11 @@ const execFlag = 0x20
 
 // handle is one open file.
 type handle struct {
-	file *file
-	ino  uint64
-	open tree.OpenFile
-	once sync.Once
+	file    *file
+	ino     uint64
+	open    tree.OpenFile
+	counted bool // among the open files of the inode; set before it is read
+	once    sync.Once
 }
 
 var (
@@ -129,9 +127,11 @@ func (f *file) forget() {
 	go func() { _ = f.NotifyContent(0, 0) }() // an inode that is gone has no pages
 }
 
-func (h *handle) Release(context.Context) syscall.Errno {
+func (h *handle) Release(ctx context.Context) syscall.Errno {
 	h.once.Do(func() {
-		h.file.mount.opens.remove(h.ino)
+		if h.counted {
+			h.file.mount.opens.close(ctx.Done(), h.ino)
+		}
 		if err := h.open.Close(); err != nil {
 			h.file.mount.opts.Logger.Warn("close", "path", h.file.path(), "error", err)
 		}

@@ -187,6 +187,8 @@ func (k *kernel) Read(cancel <-chan struct{}, in *fuse.ReadIn, p []byte) (fuse.R
 // Release is the last close(2).
 func (k *kernel) Release(cancel <-chan struct{}, in *fuse.ReleaseIn) {
 	if !isInner(in.NodeId) {
+		// It is over when go-fuse has counted it. No other call has its channel meanwhile.
+		defer k.mount.opens.over(cancel)
 		k.RawFileSystem.Release(cancel, in)
 		return
 	}

@@ -1,6 +1,10 @@
 package fs
 
-import "sync"
+import (
+	"sync"
+
+	"github.com/ocidistfs/ocidistfs/fs/tree"
+)
 
 // An openMode is how the kernel reads an open file.
 type openMode int
@@ -17,70 +21,87 @@ const (
 	passed
 )
 
-// opens knows the inodes that are open, and those whose pages, if the kernel has
-// any, are right. An inode must not be open through the page cache and passed at
-// once: the kernel answers EIO.
+// opens knows the inodes that are open, and those whose pages, if the kernel has any, are
+// right.
+//
+// All open files of an inode are passed, and the same file for all, or none is. Linux
+// answers EIO to an open that is another way than those before (fs/fuse/iomode.c), and
+// go-fuse (2.12) counts whoever closes the inode as one who was passed: if he was not, the
+// kernel is no longer given the file that the next one is to read, and that is EIO, too. It counts
+// after it has told us, and so an open file is one until the whole call is over.
 type opens struct {
-	mu   sync.Mutex
-	good map[uint64]bool     // guarded by mu; opened since they were verified
-	open map[uint64]*handles // guarded by mu
+	mu      sync.Mutex
+	good    map[uint64]bool              // guarded by mu; opened since they were verified
+	open    map[uint64]*handles          // guarded by mu
+	closing map[<-chan struct{}][]uint64 // guarded by mu; inodes, by the calls that close them
 }
 
 // handles are the open files of an inode.
 type handles struct {
 	n      int
-	cached bool // one of them was opened through the page cache
-	passed bool // one of them was passed
+	passed tree.BackingFile // what all of them are passed; nil is none
 }
 
 // keptInodes bounds how many inodes are known to have good pages. A file that is
 // forgotten here has its pages dropped at its next open, no more.
 const keptInodes = 1 << 16
 
-func newOpens() *opens { return &opens{good: map[uint64]bool{}, open: map[uint64]*handles{}} }
+func newOpens() *opens {
+	return &opens{good: map[uint64]bool{}, open: map[uint64]*handles{}, closing: map[<-chan struct{}][]uint64{}}
+}
 
-// add takes note of one more open file and says how it is read; remove is called
-// when it is closed. verified says that all of its bytes are right, backed that
-// there is a file to pass.
-func (o *opens) add(ino uint64, verified, backed bool) openMode {
+// add takes note of one more open file and says how it is read, and what is passed where
+// it is that, which may be of an earlier one; close is called when it is closed. verified says that
+// all of its bytes are right; backing is a file to pass, or nil. It is closed here.
+func (o *opens) add(ino uint64, verified bool, backing tree.BackingFile) (openMode, tree.BackingFile) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	h := o.open[ino]
 	if h == nil {
-		h = &handles{}
+		h = &handles{passed: backing}
 		o.open[ino] = h
+	} else if backing != nil {
+		_ = backing.Close() // nothing was read of it
 	}
 	h.n++
-	switch {
-	case !verified:
+	if !verified {
 		delete(o.good, ino)
-		return direct
-	case backed && !h.cached:
-		h.passed = true
-		return passed
-	case h.passed:
-		return direct
 	}
-	h.cached = true
-	if o.good[ino] {
-		return kept
+	switch {
+	case h.passed != nil: // which has the right bytes, whatever became of the blob
+		return passed, h.passed
+	case !verified:
+		return direct, nil
+	case o.good[ino]:
+		return kept, nil
 	}
 	if len(o.good) >= keptInodes {
 		clear(o.good)
 	}
 	o.good[ino] = true
-	return fresh
+	return fresh, nil
 }
 
-// remove takes note that an open file was closed.
-func (o *opens) remove(ino uint64) {
+// close takes note that a call closes an open file. It is closed when the call is over.
+func (o *opens) close(call <-chan struct{}, ino uint64) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	h := o.open[ino]
-	if h == nil {
-		return
-	}
-	if h.n--; h.n == 0 {
+	o.closing[call] = append(o.closing[call], ino)
+}
+
+// over takes note that a call is over.
+func (o *opens) over(call <-chan struct{}) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	for _, ino := range o.closing[call] {
+		h := o.open[ino]
+		if h.n--; h.n > 0 {
+			continue
+		}
 		delete(o.open, ino)
+		if h.passed != nil {
+			_ = h.passed.Close() // it has no name, and the kernel its own reference
+		}
 	}
+	delete(o.closing, call)
 }

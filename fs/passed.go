@@ -2,7 +2,6 @@ package fs
 
 import (
 	"context"
-	"syscall"
 	"time"
 
 	fusefs "github.com/hanwen/go-fuse/v2/fs"
@@ -37,7 +36,7 @@ func (f *file) backing(ctx context.Context, open tree.OpenFile) tree.BackingFile
 // of others do.
 type passedHandle struct {
 	*handle
-	backing tree.BackingFile
+	backing tree.BackingFile // of all that have the inode open
 }
 
 var (
@@ -49,8 +48,3 @@ var (
 // PassthroughFd is called with a lock held that every open takes. Where another
 // open file of the inode is passed, that one's is used.
 func (h *passedHandle) PassthroughFd() (int, bool) { return int(h.backing.Fd()), true }
-
-func (h *passedHandle) Release(ctx context.Context) syscall.Errno {
-	_ = h.backing.Close() // it has no name, and the kernel its own reference
-	return h.handle.Release(ctx)
-}

@@ -52,6 +52,8 @@ const (
 	// readCrowded reads the beginning of a file many times at once, and writes how
 	// often that ended how: FILE NUMBER.
 	readCrowded = "crowded"
+	// readAgain opens files that are called 0, 1 and so on three times each: DIR NUMBER.
+	readAgain = "again"
 	// refreshPath refreshes a path, as another user where one is named: PATH [UID].
 	refreshPath = "refresh"
 )
@@ -83,6 +85,8 @@ func TestMain(m *testing.M) {
 		err = printFailing(os.Args[1])
 	case readCrowded:
 		err = printCrowded(os.Args[1], os.Args[2])
+	case readAgain:
+		err = printAgain(os.Args[1], os.Args[2])
 	case refreshPath:
 		err = refreshAs(os.Args[1:])
 	}
