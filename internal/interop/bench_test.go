@@ -92,6 +92,9 @@ func (b *bench) mount(t *testing.T, name string, flags ...string) string {
 	c := command{home: home, args: append([]string{b.program, "mount", "--anonymous", "--cache-dir", filepath.Join(home, "cache")}, append(flags, dir)...)}
 	c.must(t)
 	t.Cleanup(func() {
+		if text, err := os.ReadFile(filepath.Join(dir, ".ocidistfs", "errors")); t.Failed() && err == nil {
+			t.Logf("what failed on the mount:\n%s", text)
+		}
 		if _, err := (command{home: home, args: []string{b.program, "unmount", dir}}).run(t); err != nil {
 			t.Error(err)
 		}
