@@ -87,6 +87,11 @@ func (s *Store) Layer(id LayerID) *Layer {
 // them in another order, does not take ours for its own.
 type layerMark [sha256.Size]byte
 
+// indexBuffer is how many bytes of an index are written at once. What is longer goes past
+// it; an image of many layers has as many indexes at the same moment, of two kilobytes each
+// where they were tables of contents, and their buffers would cost more than to write them.
+const indexBuffer = 32 << 10
+
 // indexTrailer ends the file of an index: magic, then a CRC32C of all before it.
 const (
 	indexMagic   = "ocidlidx"
@@ -233,7 +238,7 @@ func (l *Layer) tryIndex(x io.WriterTo) (name string, failed, err error) {
 		return "", nil, err
 	}
 	w := &indexWriter{store: l.store, to: file}
-	buffered := bufio.NewWriterSize(w, 256<<10)
+	buffered := bufio.NewWriterSize(w, indexBuffer)
 	_, failed = x.WriteTo(buffered)
 	if failed == nil {
 		_, _ = buffered.WriteString(indexMagic) // an error stays with the writer

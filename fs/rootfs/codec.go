@@ -138,9 +138,13 @@ func (c *counted) Read(p []byte) (int, error) {
 const inputSize = 64 << 10
 
 // newInput reads r, which begins at an offset of the layer.
-func newInput(r io.Reader, off int64) *input {
+func newInput(r io.Reader, off int64) *input { return newInputOf(r, off, inputSize) }
+
+// newInputOf reads r with a buffer of size bytes: of tables of contents there are many at once,
+// of a few kilobytes, and to have memory for each costs more than to read it.
+func newInputOf(r io.Reader, off int64, size int) *input {
 	src := &counted{r, off}
-	return &input{bufio.NewReaderSize(src, inputSize), src}
+	return &input{bufio.NewReaderSize(src, size), src}
 }
 
 // offset is that of the next byte in the layer.

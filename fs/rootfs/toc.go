@@ -21,6 +21,8 @@ const (
 	// becomes some bytes of a Table.
 	maxTOC      = 512 << 20
 	maxPlainTOC = 4 << 30
+	// minTOCInput is the least buffer that a table is read with: decoders look ahead in it.
+	minTOCInput = 4 << 10
 )
 
 // OpenTOC returns the index of a layer from the table of contents that it brings,
@@ -106,13 +108,14 @@ func locateTOC(ctx context.Context, blob readat.Reader, annotations map[string]s
 // read reads the table.
 func (t *tableOfContents) read(ctx context.Context, blob readat.Reader, report func(*EntryError)) (*Index, error) {
 	compressed := newTee(&blobRange{ctx: ctx, blob: t.tail, off: t.from, end: t.to, piece: rangeSize})
+	in := newInputOf(compressed, t.from, int(min(max(t.to-t.from, minTOCInput), inputSize)))
 	var json io.Reader
 	var err error
 	if t.codec == Gzip {
-		json, err = stargzJSON(newInput(compressed, t.from))
+		json, err = stargzJSON(in)
 	} else {
 		var z *unzstd
-		if z, err = newUnzstd(newInput(compressed, t.from), nil); err == nil {
+		if z, err = newUnzstd(in, nil); err == nil {
 			defer z.close()
 			json = z
 		}
