@@ -16,15 +16,15 @@ const minInnerAhead = 256 << 10
 // innerAheadLimit ends the making of spans ahead that hangs.
 const innerAheadLimit = 10 * time.Minute
 
-// An innerAhead is a file in an image of which bytes are made before somebody reads them: those
-// of a layer that has a table of contents, or whose plain bytes were evicted, a span at a time
+// An innerAhead is a file in an image, or all plain bytes of a layer, of which bytes are made before
+// somebody reads them: those of a layer that has a table of contents, or whose plain bytes were evicted, a span at a time
 // otherwise, which is a round trip each. Where they are on disk it costs a look.
 type innerAhead struct {
-	readat.Reader // of the file
+	readat.Reader // of it
 	tree          *Tree
 	plain         *cache.Plain
 	span          func(off int64) (begin, end int64)
-	data          int64 // where the file begins in the plain bytes
+	data          int64 // where it begins in the plain bytes
 
 	closed  chan struct{} // by stop
 	running sync.WaitGroup

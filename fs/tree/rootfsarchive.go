@@ -16,7 +16,30 @@ import (
 type RootfsArchive struct {
 	image  *rootfsImage
 	files  *rootfs.Filesystem
-	plains []*cache.Plain // of the layers, the lowest first
+	layers []archiveLayer // the lowest first
+}
+
+// An archiveLayer is a layer of which an archive is made. What is not there of its plain bytes
+// is made ahead of the archive, several spans at once, as far as all who read in order may be
+// ahead: an archive goes from file to file about as its layers do.
+type archiveLayer struct {
+	plain *cache.Plain
+	spans *innerAhead
+	ahead *readat.Ahead
+}
+
+func (i *rootfsImage) archiveLayer(n int) archiveLayer {
+	t, plain := i.repo.tree, i.plain(n)
+	spans := &innerAhead{
+		Reader: plain, tree: t, plain: plain, span: i.opened[n].Load().index.Plain(nil).Span, closed: make(chan struct{}),
+	}
+	return archiveLayer{plain, spans, readat.ReadAhead(spans, t.ahead)}
+}
+
+func (l archiveLayer) close() error {
+	l.ahead.Stop()
+	l.spans.stop()
+	return l.plain.Close()
 }
 
 // OpenRootfsArchive reads what of an image's layers is not known yet, and opens them all: a
@@ -55,7 +78,7 @@ func (i *Image) OpenRootfsArchive(ctx context.Context, told func(more, all int64
 		return nil, err
 	}
 	for n := range image.layers {
-		a.plains = append(a.plains, image.plain(n))
+		a.layers = append(a.layers, image.archiveLayer(n))
 	}
 	return a, nil
 }
@@ -67,7 +90,7 @@ func (a *RootfsArchive) Size(ctx context.Context) (int64, error) {
 
 // Write writes all of the archive.
 func (a *RootfsArchive) Write(ctx context.Context, w io.Writer) error {
-	err := a.files.WriteTar(ctx, w, func(layer int) readat.Reader { return a.plains[layer] }, func(e *rootfs.EntryError) { a.image.report(e) })
+	err := a.files.WriteTar(ctx, w, func(layer int) readat.Reader { return a.layers[layer].ahead }, func(e *rootfs.EntryError) { a.image.report(e) })
 	if err != nil {
 		return fmt.Errorf("%s@%s: %w", a.image.repo.name(), a.image.digest, err)
 	}
@@ -76,9 +99,9 @@ func (a *RootfsArchive) Write(ctx context.Context, w io.Writer) error {
 
 // Close closes the layers.
 func (a *RootfsArchive) Close() error {
-	errs := make([]error, len(a.plains))
-	for n, p := range a.plains {
-		errs[n] = p.Close()
+	errs := make([]error, len(a.layers))
+	for n, l := range a.layers {
+		errs[n] = l.close()
 	}
 	return errors.Join(errs...)
 }

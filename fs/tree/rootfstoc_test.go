@@ -1,7 +1,12 @@
 package tree
 
 import (
+	"archive/tar"
+	"bytes"
+	"context"
+	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"sync"
 	"testing"
@@ -10,6 +15,7 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/mutate"
 
 	"github.com/ocidistfs/ocidistfs/internal/layers"
+	"github.com/ocidistfs/ocidistfs/registry"
 	"github.com/ocidistfs/ocidistfs/registry/registrytest"
 )
 
@@ -169,5 +175,81 @@ func TestRootfsSpansOfOneBlob(t *testing.T) {
 	}
 	if n := f.store.Stats().Open; n != 0 {
 		t.Errorf("%d blobs are open after the file was closed", n)
+	}
+}
+
+// TestRootfsArchiveAhead: of layers whose bytes are not there several spans are asked for at once,
+// and each once, while an archive is made.
+func TestRootfsArchiveAhead(t *testing.T) {
+	f := newFixture(t, registrytest.Options{})
+	var members []registrytest.Member
+	for i := range 64 {
+		members = append(members, registrytest.Regular(fmt.Sprintf("lib/%03d", i), noise(150_000+i)))
+	}
+	layer, annotations := registrytest.Stargz(t, registrytest.Archive(t, members...))
+	f.server.Push(t, "app", "1", registrytest.ImageWith(t, mutate.Addendum{Layer: layer, Annotations: annotations}))
+	image, err := f.tree.Image(t.Context(), registry.Reference{Host: f.server.Host(), Repository: "app", Tag: "1"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	archive, err := image.OpenRootfsArchive(t.Context(), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	// The first megabyte comes at once, and the rest when there are two that wait: of one who
+	// waits himself there is one.
+	f.server.Forget()
+	var mu sync.Mutex
+	waiting := 0
+	both := make(chan struct{})
+	f.server.Break(registrytest.Only(registrytest.Blob, func(w http.ResponseWriter, r *http.Request, _ registrytest.Request, next http.HandlerFunc) {
+		if f.server.Sent() > 1<<20 {
+			mu.Lock()
+			if waiting++; waiting == 2 {
+				close(both)
+			}
+			mu.Unlock()
+			select {
+			case <-both:
+			case <-r.Context().Done():
+			}
+		}
+		next(w, r)
+	}))
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	var b bytes.Buffer
+	if err := archive.Write(ctx, &b); err != nil {
+		t.Fatal(err)
+	}
+	if err := archive.Close(); err != nil {
+		t.Error(err)
+	}
+	files := 0
+	for r := tar.NewReader(&b); ; {
+		h, err := r.Next()
+		if errors.Is(err, io.EOF) {
+			break
+		} else if err != nil {
+			t.Fatal(err)
+		}
+		if h.Typeflag != tar.TypeReg {
+			continue
+		}
+		content, err := io.ReadAll(r)
+		if err != nil || string(content) != noise(150_000+files) {
+			t.Errorf("%s has %d bytes, %v", h.Name, len(content), err)
+		}
+		files++
+	}
+	if files != len(members) {
+		t.Errorf("%d files of %d", files, len(members))
+	}
+	size, err := layer.Size()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if sent := f.server.Sent(); sent > size+size/10 {
+		t.Errorf("%d bytes were sent of a layer of %d", sent, size)
 	}
 }
