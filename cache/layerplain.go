@@ -95,6 +95,28 @@ func (p *Plain) ReadKept(b []byte, off int64) bool {
 	return true
 }
 
+// Reach is where the run of plain bytes ends that are on disk from off on, at limit at most:
+// it is off where that one is not there. It makes nothing.
+func (p *Plain) Reach(off, limit int64) int64 {
+	c := p.content
+	limit = min(limit, c.key.size)
+	if off < 0 || off >= limit {
+		return off
+	}
+	c.mu.Lock()
+	looked := c.looked
+	c.mu.Unlock()
+	if !looked {
+		c.open()
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.file == nil {
+		return off
+	}
+	return c.file.pieces.reach(off, limit)
+}
+
 // Close gives the layer back. Spans that are being made are made to their end.
 func (p *Plain) Close() error {
 	var err error

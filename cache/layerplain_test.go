@@ -271,3 +271,32 @@ func TestLayerFillDuringReads(t *testing.T) {
 		t.Errorf("%d spans were made after the layer was filled", n-made)
 	}
 }
+
+// TestPlainReach: what is there ends where a span does that was not made.
+func TestPlainReach(t *testing.T) {
+	p := newPlain(1 << 20)
+	s := openStore(t, t.TempDir())
+	r := openPlain(t, s.Layer(blobOf(p.content)), p)
+	size := int64(len(p.content))
+	if got := r.Reach(10, size); got != 10 {
+		t.Errorf("before anything was made it is %d", got)
+	}
+	if _, err := r.ReadAt(t.Context(), make([]byte, 1), 10); err != nil {
+		t.Fatal(err)
+	}
+	_, end := p.Span(10)
+	for _, plain := range []*Plain{r, openPlain(t, openStore(t, s.dir).Layer(blobOf(p.content)), p)} {
+		for _, c := range []struct{ off, limit, want int64 }{{10, size, end}, {10, 20, 20}, {end, size, end}, {size, size + 1, size}, {-1, 5, -1}} {
+			if got := plain.Reach(c.off, c.limit); got != c.want {
+				t.Errorf("from %d on, to %d: %d, want %d", c.off, c.limit, got, c.want)
+			}
+		}
+	}
+	if len(p.made) != 1 {
+		t.Errorf("%d spans were made", len(p.made))
+	}
+	mustReadPlain(t, r, p.content)
+	if got := r.Reach(0, size+5); got != size {
+		t.Errorf("of all it is %d", got)
+	}
+}

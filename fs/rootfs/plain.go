@@ -100,6 +100,36 @@ func (r *PlainReader) readSpan(ctx context.Context, i int, p []byte, off int64) 
 	return copy(p, kept.bytes[off-begin:]), nil
 }
 
+// maxGap is how many compressed bytes that belong to none of the spans may lie between two
+// that are fetched in one: the headers of the files in an archive do.
+const maxGap = 64 << 10
+
+// Compressed is where in the blob the bytes begin and end that [PlainReader.CopySpan] reads
+// for n plain bytes at off, as far as those follow each other, and before which plain byte that
+// is over. It is nothing where these are made of none.
+func (r *PlainReader) Compressed(off, n int64) (from, to, end int64) {
+	x := r.index
+	limit := min(off+n, x.spans.size)
+	if off < 0 || off >= limit {
+		return 0, 0, limit
+	}
+	end = off
+	for i := x.spans.find(off); i < len(x.spans.list) && end < limit; i++ {
+		s := x.spans.list[i]
+		switch {
+		case s.start == startZeros:
+		case to == 0:
+			from, to = s.from, min(s.to, s.from+x.likely(i))
+		case s.from < from || s.from > to+maxGap:
+			return from, to, end
+		default:
+			to = max(to, min(s.to, s.from+x.likely(i)))
+		}
+		end = x.spans.end(i)
+	}
+	return from, to, end
+}
+
 // CopySpan writes all of the span that holds off, from its beginning. It is checked when it
 // was written: after an error, what was written is worth nothing. Errors are
 // those of ReadAt and of w.
@@ -127,11 +157,7 @@ func (s *section) Write(b []byte) (int, error) {
 func (x *Index) copySpan(ctx context.Context, w io.Writer, blob readat.Reader, i int) error {
 	s := x.spans.list[i]
 	size := x.spans.end(i) - s.off
-	// No codec makes more of anything. Behind the bytes that are wanted there may
-	// be others that belong to nobody, of directories without files for instance.
-	likely := int64(s.skip) + min(size, rangeSize)
-	likely += likely/16 + 1024
-	in := &blobRange{ctx: ctx, blob: blob, off: s.from, end: s.to, piece: min(likely, rangeSize)}
+	in := &blobRange{ctx: ctx, blob: blob, off: s.from, end: s.to, piece: min(x.likely(i), rangeSize)}
 	plain, done, err := x.decode(in, i)
 	if err != nil {
 		return err
@@ -153,6 +179,15 @@ func (x *Index) copySpan(ctx context.Context, w io.Writer, blob readat.Reader, i
 		return fmt.Errorf("layer %s, plain bytes %d to %d: %w", x.Blob, s.off, s.off+size, ErrMismatch)
 	}
 	return nil
+}
+
+// likely is more than the compressed bytes of a span take, or of the first [rangeSize] of its
+// plain ones: no codec makes more of anything. Behind the bytes that are wanted there may be
+// others that belong to nobody, of directories without files for instance.
+func (x *Index) likely(i int) int64 {
+	s := x.spans.list[i]
+	n := int64(s.skip) + min(x.spans.end(i)-s.off, rangeSize)
+	return n + n/16 + 1024
 }
 
 // decode returns the plain bytes from the compressed beginning of a span on, and what to

@@ -243,3 +243,64 @@ func TestSpansOfTheLargestLayer(t *testing.T) {
 		t.Errorf("%d spans, the longest of %d bytes", count, longest)
 	}
 }
+
+// A farReader notes how far it was read.
+type farReader struct {
+	b        []byte
+	from, to int64
+}
+
+func (f *farReader) Size() int64 { return int64(len(f.b)) }
+
+func (f *farReader) ReadAt(ctx context.Context, p []byte, off int64) (int, error) {
+	n, err := readat.Bytes(f.b).ReadAt(ctx, p, off)
+	f.from, f.to = min(f.from, off), max(f.to, off+int64(n))
+	return n, err
+}
+
+// TestCompressed: what is fetched ahead of the making of spans is what that reads, and of any
+// part of a layer it comes to an end.
+func TestCompressed(t *testing.T) {
+	plain := variety(t, 60)
+	for _, e := range tocEncodings {
+		t.Run(e.name, func(t *testing.T) {
+			blob, annotations := e.encode(t, plain)
+			x := openTOC(t, readat.Bytes(blob), annotations)
+			random := rand.New(rand.NewPCG(6, 6))
+			ranges := 0
+			for range 30 {
+				off := random.Int64N(x.Size())
+				n := random.Int64N(x.Size()-off) + 1
+				for at := off; at < off+n; ranges++ {
+					from, to, end := x.Plain(nil).Compressed(at, off+n-at)
+					if end <= at || from > to {
+						t.Fatalf("%d bytes at %d: blob %d to %d, plain to %d", off+n-at, at, from, to, end)
+					}
+					read := &farReader{b: blob, from: x.Bytes}
+					r := x.Plain(read)
+					for at < end {
+						if err := r.CopySpan(t.Context(), io.Discard, at); err != nil {
+							t.Fatal(err)
+						}
+						_, at = r.Span(at)
+					}
+					if read.to > 0 && (read.from != from || read.to != to) {
+						t.Errorf("blob %d to %d is said, and %d to %d is read", from, to, read.from, read.to)
+					}
+				}
+			}
+			if ranges > 100 {
+				t.Errorf("%d ranges", ranges)
+			}
+		})
+	}
+	if from, to, end := openTOCOf(t, plain).Compressed(-1, 5); from != to || end > 5 {
+		t.Errorf("before the beginning: %d to %d, plain to %d", from, to, end)
+	}
+}
+
+func openTOCOf(t *testing.T, plain []byte) *PlainReader {
+	t.Helper()
+	blob, annotations := podmanChunked(t, plain)
+	return openTOC(t, readat.Bytes(blob), annotations).Plain(nil)
+}

@@ -17,13 +17,13 @@ const minInnerAhead = 256 << 10
 const innerAheadLimit = 10 * time.Minute
 
 // An innerAhead is a file in an image, or all plain bytes of a layer, of which bytes are made before
-// somebody reads them: those of a layer that has a table of contents, or whose plain bytes were evicted, a span at a time
-// otherwise, which is a round trip each. Where they are on disk it costs a look.
+// somebody reads them: those of a layer that has a table of contents, or whose plain bytes were
+// evicted, a span at a time otherwise, which is a round trip each. Where they are on disk it costs a look.
 type innerAhead struct {
 	readat.Reader // of it
 	tree          *Tree
 	plain         *cache.Plain
-	span          func(off int64) (begin, end int64)
+	from          *layerSpans
 	data          int64 // where it begins in the plain bytes
 
 	closed  chan struct{} // by stop
@@ -43,11 +43,23 @@ func (a *innerAhead) Prefetch(off, n int64, ready func()) (end int64, started bo
 		defer a.running.Done()
 		defer ready()
 		var b [1]byte
-		for at := a.data + off; at < a.data+end && ctx.Err() == nil; {
+		fetched := int64(0) // up to here the blob's bytes were asked for
+		for at, end := a.data+off, a.data+end; ctx.Err() == nil; {
+			if at = a.plain.Reach(at, end); at >= end {
+				return
+			}
+			// In one go: spans are as small as files are, and a request each would take
+			// as many round trips.
+			if fetched <= at {
+				var err error
+				if fetched, err = a.from.fetch(ctx, at, end-at); err != nil {
+					return
+				}
+			}
 			if _, err := a.plain.ReadAt(ctx, b[:], at); err != nil {
 				return // whoever reads there is told why
 			}
-			_, at = a.span(at)
+			_, at = a.from.Span(at)
 		}
 	})
 	if !started {

@@ -29,11 +29,9 @@ type archiveLayer struct {
 }
 
 func (i *rootfsImage) archiveLayer(n int) archiveLayer {
-	t, plain := i.repo.tree, i.plain(n)
-	spans := &innerAhead{
-		Reader: plain, tree: t, plain: plain, span: i.opened[n].Load().index.Plain(nil).Span, closed: make(chan struct{}),
-	}
-	return archiveLayer{plain, spans, readat.ReadAhead(spans, t.ahead)}
+	plain, from := i.plain(n)
+	spans := &innerAhead{Reader: plain, tree: i.repo.tree, plain: plain, from: from, closed: make(chan struct{})}
+	return archiveLayer{plain, spans, readat.ReadAhead(spans, i.repo.tree.ahead)}
 }
 
 func (l archiveLayer) close() error {

@@ -57,13 +57,13 @@ func (o *openInner) begin() {
 			o.from = entry.Contents(nil)
 			return
 		}
-		o.plain, o.layer, o.entry = image.plain(n), image.layers[n], entry
+		plain, spans := image.plain(n)
+		o.plain, o.layer, o.entry = plain, image.layers[n], entry
 		o.from = entry.Contents(o.plain)
 		if entry.Size >= minInnerAhead && len(entry.Extents) == 0 {
 			t := image.repo.tree
 			o.spans = &innerAhead{
-				Reader: o.from, tree: t, plain: o.plain, data: entry.Data,
-				span: image.opened[n].Load().index.Plain(nil).Span, closed: make(chan struct{}),
+				Reader: o.from, tree: t, plain: plain, from: spans, data: entry.Data, closed: make(chan struct{}),
 			}
 			o.ahead = readat.ReadAhead(o.spans, t.ahead)
 			o.from = o.ahead
@@ -163,6 +163,23 @@ func (s *layerSpans) CopySpan(ctx context.Context, w io.Writer, off int64) error
 		err = failed
 	}
 	return err
+}
+
+// fetch has the bytes of the blob fetched that n plain ones at off are made of, or the first of
+// these, as few requests as it takes, and waits for none. It returns up to which plain byte.
+func (s *layerSpans) fetch(ctx context.Context, off, n int64) (end int64, err error) {
+	from, to, end := s.plain.Compressed(off, n)
+	if from == to {
+		return end, nil
+	}
+	blob, err := s.open(ctx)
+	if err != nil {
+		return off, err
+	}
+	for from < to {
+		from, _ = blob.Prefetch(from, to-from, func() {})
+	}
+	return end, s.give(blob)
 }
 
 // open returns the blob with one more user, who gives it back.

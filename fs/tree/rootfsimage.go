@@ -219,10 +219,12 @@ func (i *rootfsImage) layer(ctx context.Context, layer int, told func(more int64
 	return i.opened[layer].Load(), nil
 }
 
-// plain opens the plain bytes of a layer that is known. The caller closes them.
-func (i *rootfsImage) plain(layer int) *cache.Plain {
+// plain opens the plain bytes of a layer that is known, and what makes those that are missing. The
+// caller closes the former.
+func (i *rootfsImage) plain(layer int) (*cache.Plain, *layerSpans) {
 	x := i.opened[layer].Load()
-	return x.kept.Plain(&layerSpans{repo: i.repo, layer: i.layers[layer], index: x.index, plain: x.index.Plain(nil)})
+	spans := &layerSpans{repo: i.repo, layer: i.layers[layer], index: x.index, plain: x.index.Plain(nil)}
+	return x.kept.Plain(spans), spans
 }
 
 // checkPlain compares the digest of a plain layer with what the config says. That is asked

@@ -245,6 +245,10 @@ func TestRootfsArchiveAhead(t *testing.T) {
 	if files != len(members) {
 		t.Errorf("%d files of %d", files, len(members))
 	}
+	// There are three spans in a file.
+	if n := f.server.Count(registrytest.Blob); n > len(members) {
+		t.Errorf("%d requests for %d spans", n, 3*len(members))
+	}
 	size, err := layer.Size()
 	if err != nil {
 		t.Fatal(err)
