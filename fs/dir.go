@@ -15,13 +15,19 @@ import (
 // dir is a directory. It remembers nothing: the tree resolves each name, and
 // the kernel remembers for as long as the tree said.
 type dir struct {
-	node
-	dir tree.Dir
+	node // of a tree.Dir
 	// brief says that the name which led here is good for a while only. It always
 	// is: a directory's number is its path's.
 	brief bool
-	// listed is the version, a string, of which the kernel may have the listing.
-	listed atomic.Value
+	// listed is the version of which the kernel may have the listing; of what is in an image
+	// there is one.
+	listed atomic.Pointer[string]
+}
+
+// shown is the tree's directory.
+func (d *dir) shown() tree.Dir {
+	shown, _ := d.tree.(tree.Dir) // see wrap
+	return shown
 }
 
 var (
@@ -45,14 +51,14 @@ func (d *dir) Lookup(ctx context.Context, name string, out *fuse.EntryOut) (*fus
 	brief := false
 	var attr tree.Attr
 	errno := d.doAtOnce(ctx, name, func(ctx context.Context) error {
-		own, err := d.dir.Attr(ctx)
+		own, err := d.tree.Attr(ctx)
 		if err != nil {
 			return err
 		}
 		if err := who.permit(own, executeBit); err != nil {
 			return err
 		}
-		child, err := d.dir.Lookup(ctx, name)
+		child, err := d.shown().Lookup(ctx, name)
 		if err != nil {
 			never = errors.Is(err, tree.ErrNever)
 			return err
@@ -107,7 +113,7 @@ const (
 func (d *dir) OpendirHandle(ctx context.Context, _ uint32) (fusefs.FileHandle, uint32, syscall.Errno) {
 	who := d.mount.whoIs(ctx)
 	errno := d.doAtOnce(ctx, "", func(ctx context.Context) error {
-		attr, err := d.dir.Attr(ctx)
+		attr, err := d.tree.Attr(ctx)
 		if err != nil {
 			return err
 		}
@@ -123,7 +129,7 @@ func (d *dir) OpendirHandle(ctx context.Context, _ uint32) (fusefs.FileHandle, u
 // now on, and makes it forget a listing that is no longer right. It is asked
 // before anything is read.
 func (d *dir) keepListing() uint32 {
-	versioned, ok := d.dir.(tree.Versioned)
+	versioned, ok := d.tree.(tree.Versioned)
 	if !ok {
 		return 0
 	}
@@ -131,10 +137,13 @@ func (d *dir) keepListing() uint32 {
 	if !known {
 		return 0
 	}
-	if before := d.listed.Swap(version); before != nil && before != version {
+	if _, ok := d.tree.(tree.Attributed); ok {
+		return fuse.FOPEN_CACHE_DIR
+	}
+	if before := d.listed.Swap(&version); before != nil && *before != version {
 		// No READ of a directory can be under way, which this would wait for.
 		if errno := d.NotifyContent(0, 0); errno != 0 {
-			d.listed.Store("")
+			d.listed.Store(new(string)) // which no version is
 			return 0
 		}
 	}

@@ -15,8 +15,13 @@ import (
 
 // file is a regular file.
 type file struct {
-	node
-	file tree.File
+	node // of a tree.File
+}
+
+// shown is the tree's file.
+func (f *file) shown() tree.File {
+	shown, _ := f.tree.(tree.File) // see wrap
+	return shown
 }
 
 var _ fusefs.NodeOpener = (*file)(nil)
@@ -32,7 +37,7 @@ func (f *file) Open(ctx context.Context, flags uint32) (fusefs.FileHandle, uint3
 	var attr tree.Attr
 	errno := f.doAtOnce(ctx, "", func(ctx context.Context) error {
 		var err error
-		if attr, err = f.file.Attr(ctx); err != nil {
+		if attr, err = f.tree.Attr(ctx); err != nil {
 			return err
 		}
 		mask := uint32(readBit)
@@ -42,7 +47,7 @@ func (f *file) Open(ctx context.Context, flags uint32) (fusefs.FileHandle, uint3
 		if err := who.permit(attr, mask); err != nil {
 			return err
 		}
-		open, err = f.file.Open(ctx)
+		open, err = f.shown().Open(ctx)
 		return err
 	})
 	if errno != 0 {

@@ -11,15 +11,20 @@ import (
 
 // link is a symbolic link.
 type link struct {
-	node
-	link tree.Link
+	node // of a tree.Link
+}
+
+// shown is the tree's link.
+func (l *link) shown() tree.Link {
+	shown, _ := l.tree.(tree.Link) // see wrap
+	return shown
 }
 
 var _ fusefs.NodeReadlinker = (*link)(nil)
 
 func (l *link) Readlink(ctx context.Context) (target []byte, errno syscall.Errno) {
 	errno = l.doAtOnce(ctx, "", func(ctx context.Context) error {
-		s, err := l.link.Target(ctx)
+		s, err := l.shown().Target(ctx)
 		target = []byte(s)
 		return err
 	})

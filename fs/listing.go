@@ -168,7 +168,7 @@ func (l *listing) fill(ctx context.Context) {
 				err = fmt.Errorf("panic: %v", p)
 			}
 		}()
-		for e, err := range l.dir.dir.List(ctx) {
+		for e, err := range l.dir.shown().List(ctx) {
 			if err != nil {
 				return err
 			}

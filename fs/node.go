@@ -218,13 +218,13 @@ func lifetime(d time.Duration) time.Duration { return min(max(d, 0), maxLifetime
 
 // wrap makes the FUSE node of a tree's.
 func (m *mount) wrap(t tree.Node) fusefs.InodeEmbedder {
-	switch t := t.(type) {
+	switch t.(type) {
 	case tree.Dir:
-		return &dir{node: node{mount: m, tree: t}, dir: t}
+		return &dir{node: node{mount: m, tree: t}}
 	case tree.Link:
-		return &link{node: node{mount: m, tree: t}, link: t}
+		return &link{node{mount: m, tree: t}}
 	case tree.File:
-		return &file{node: node{mount: m, tree: t}, file: t}
+		return &file{node{mount: m, tree: t}}
 	}
 	return &special{node{mount: m, tree: t}}
 }

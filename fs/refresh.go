@@ -95,7 +95,7 @@ func existing(path string) (string, error) {
 // Ioctl answers refreshCommand. No program that asks about terminals or files is
 // told that anything is not implemented, which it might say to its user.
 func (d *dir) Ioctl(ctx context.Context, _ fusefs.FileHandle, command uint32, _ uint64, _, _ []byte) (int32, syscall.Errno) {
-	refresher, ok := d.dir.(tree.Refresher)
+	refresher, ok := d.tree.(tree.Refresher)
 	if command != refreshCommand || !ok {
 		return 0, syscall.ENOTTY
 	}
@@ -167,7 +167,7 @@ func (d *dir) yieldFleeting(yield func(*dir, []string) bool) (more bool) {
 	for name, child := range d.Children() {
 		below, isDir := child.Operations().(*dir)
 		if isDir {
-			if _, ok := below.dir.(tree.Refresher); !ok {
+			if _, ok := below.tree.(tree.Refresher); !ok {
 				continue
 			}
 			if !below.yieldFleeting(yield) {

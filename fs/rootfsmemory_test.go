@@ -44,13 +44,13 @@ func inUse() int64 {
 	return int64(m.HeapSys - m.HeapReleased)
 }
 
-// TestRootfsMemory: what the kernel has looked up takes little, and nothing when it is
-// forgotten.
-func TestRootfsMemory(t *testing.T) {
-	files, images := 20_000, 5 // of the same files, which are five times as many inodes
-	if n, err := strconv.Atoi(os.Getenv("OCIDISTFS_TEST_ENTRIES")); err == nil {
-		files = n / images
-	}
+// fileName is the name of a file of [lookUpImages].
+func fileName(i int) string { return fmt.Sprintf("file%07d", i) }
+
+// lookUpImages looks up the directories of so many images that have as many files in them, the
+// same ones, which are as many inodes each.
+func lookUpImages(t testing.TB, files, images int) (kernel lookedUp, dirs []uint64) {
+	t.Helper()
 	server := registrytest.Start(t, registrytest.Options{})
 	client := registry.NewClient(registry.Options{Keychain: registry.Anonymous()})
 	t.Cleanup(client.Close)
@@ -61,11 +61,10 @@ func TestRootfsMemory(t *testing.T) {
 	t.Cleanup(func() { _ = store.Close() })
 	shown := tree.New(tree.Options{Client: client, Store: store, TagTTL: time.Hour, ListTTL: time.Hour})
 	t.Cleanup(shown.Close)
-	name := func(i int) string { return fmt.Sprintf("file%07d", i) }
 	func() {
 		members := []registrytest.Member{{Header: tar.Header{Typeflag: tar.TypeDir, Name: "d", Mode: 0o755}}}
 		for i := range files {
-			members = append(members, registrytest.Regular("d/"+name(i), ""))
+			members = append(members, registrytest.Regular("d/"+fileName(i), ""))
 		}
 		layer := registrytest.Gzipped(t, registrytest.Archive(t, members...))
 		for i := range images {
@@ -73,8 +72,7 @@ func TestRootfsMemory(t *testing.T) {
 		}
 	}()
 	m := &mount{opts: Options{OpTimeout: time.Minute}, errors: NewErrorLog(nil), opens: newOpens(), inners: newInners(), crowd: newCrowd()}
-	kernel := lookedUp{t, newKernel(m, m.wrap(root{shown.Root(), newStatusDir(m)}), &fusefs.Options{})}
-	var dirs []uint64
+	kernel = lookedUp{t, newKernel(m, m.wrap(root{shown.Root(), newStatusDir(m)}), &fusefs.Options{})}
 	for i := range images {
 		repo := kernel.look(kernel.look(fuse.FUSE_ROOT_ID, server.Host()), fmt.Sprintf("app%d", i))
 		image, err := shown.Image(t.Context(), registry.Reference{Host: server.Host(), Repository: fmt.Sprintf("app%d", i), Tag: "1"})
@@ -84,11 +82,22 @@ func TestRootfsMemory(t *testing.T) {
 		at := kernel.look(kernel.look(repo, "digests"), image.Manifest().Digest.String())
 		dirs = append(dirs, kernel.look(kernel.look(at, ".rootfs"), "d"))
 	}
+	return kernel, dirs
+}
+
+// TestRootfsMemory: what the kernel has looked up takes little, and nothing when it is
+// forgotten.
+func TestRootfsMemory(t *testing.T) {
+	files, images := 20_000, 5
+	if n, err := strconv.Atoi(os.Getenv("OCIDISTFS_TEST_ENTRIES")); err == nil {
+		files = n / images
+	}
+	kernel, dirs := lookUpImages(t, files, images)
 	before := inUse()
 	var nodes []uint64
 	for _, dir := range dirs {
 		for i := range files {
-			nodes = append(nodes, kernel.look(dir, name(i)))
+			nodes = append(nodes, kernel.look(dir, fileName(i)))
 		}
 	}
 	held := inUse() - before
@@ -105,4 +114,26 @@ func TestRootfsMemory(t *testing.T) {
 		t.Errorf("%d entries that were forgotten take %d MiB", n, left>>20)
 	}
 	runtime.KeepAlive(nodes)
+}
+
+// BenchmarkRootfsLookup looks names of an image up that are known, and forgets them, without a
+// kernel.
+func BenchmarkRootfsLookup(b *testing.B) {
+	const files = 20_000
+	kernel, dirs := lookUpImages(b, files, 1)
+	nodes := make([]uint64, 0, files)
+	forget := func() {
+		for _, node := range nodes {
+			kernel.raw.Forget(node, 1)
+		}
+		nodes = nodes[:0]
+	}
+	b.ReportAllocs()
+	for b.Loop() {
+		if len(nodes) == files {
+			forget()
+		}
+		nodes = append(nodes, kernel.look(dirs[0], fileName(len(nodes))))
+	}
+	forget()
 }

@@ -73,23 +73,25 @@ type origin struct {
 }
 
 // origin returns where the attributes of a node are from.
-func (s *Stack) origin(ctx context.Context, n Node) (*origin, error) {
-	if n.dir == nil {
+func (s *Stack) origin(ctx context.Context, n Node) (origin, error) {
+	if n.dir != s.root {
 		t := s.tree(n.layer)
-		return &origin{t, t.inode(n.id)}, nil
+		if i := t.inode(n.id); n.dir == nil || i.entry != noEntry {
+			return origin{t, i}, nil
+		}
 	}
 	n.dir.mu.Lock()
 	known := n.dir.origin
 	n.dir.mu.Unlock()
 	if known != nil {
-		return known, nil
+		return *known, nil
 	}
 	found, err := s.findOrigin(ctx, n)
 	if err != nil {
-		return nil, err
+		return origin{}, err
 	}
 	n.dir.mu.Lock()
-	n.dir.origin = found
+	n.dir.origin = &found
 	n.dir.mu.Unlock()
 	return found, nil
 }
@@ -97,11 +99,11 @@ func (s *Stack) origin(ctx context.Context, n Node) (*origin, error) {
 // findOrigin returns the origin of a directory. One that its layer has no entry for
 // is like the one that the layers below show by the same name; what its layer hides
 // of that does not matter, since containerd makes directories so.
-func (s *Stack) findOrigin(ctx context.Context, n Node) (*origin, error) {
+func (s *Stack) findOrigin(ctx context.Context, n Node) (origin, error) {
 	for n.dir != s.root {
 		t := s.tree(n.layer)
 		if i := t.inode(n.id); i.entry != noEntry {
-			return &origin{t, i}, nil
+			return origin{t, i}, nil
 		}
 		if n.kind&covers != 0 {
 			break
@@ -110,7 +112,7 @@ func (s *Stack) findOrigin(ctx context.Context, n Node) (*origin, error) {
 		for _, name := range n.dir.path() {
 			next, _, err := s.Lookup(ctx, below, name) // without a directory nothing is found
 			if err != nil {
-				return nil, err
+				return origin{}, err
 			}
 			below = next
 		}
@@ -118,11 +120,11 @@ func (s *Stack) findOrigin(ctx context.Context, n Node) (*origin, error) {
 			break
 		}
 		if err := context.Cause(ctx); err != nil {
-			return nil, err
+			return origin{}, err
 		}
 		n = below
 	}
-	return &origin{}, nil
+	return origin{}, nil
 }
 
 // linksAbove is how many hard links of the layers above an inode have it as their

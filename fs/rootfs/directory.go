@@ -17,7 +17,7 @@ type directory struct {
 	parts []part // guarded by mu; the uppermost first
 	below int    // guarded by mu; the layers from here on up are known, and 0 is all that count
 
-	origin *origin // guarded by mu; where the attributes are from, once somebody wanted to know
+	origin *origin // guarded by mu; where the attributes are from, if not from its uppermost layer, once somebody wanted to know
 }
 
 // path is the names that lead to the directory from the root.
