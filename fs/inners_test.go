@@ -4,8 +4,12 @@ package fs
 
 import (
 	"archive/tar"
+	"bufio"
 	"errors"
 	"fmt"
+	"io"
+	"os"
+	"os/exec"
 	"strings"
 	"sync"
 	"testing"
@@ -179,6 +183,52 @@ func TestInnerFilesOnMount(t *testing.T) {
 	}
 	if got := m.errors(t); got != "" {
 		t.Errorf("errors are %s", got)
+	}
+}
+
+// TestInnersForgotten: what the kernel has dropped it looks up anew, while some of it is open.
+func TestInnersForgotten(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("only root mounts anew")
+	}
+	m := mountRegistry(t, Options{})
+	root := m.pushRootfs(t, "app", registrytest.Regular("d/a", strings.Repeat("content", 100_000)), registrytest.Regular("d/b", "1"))
+	reading := exec.Command("sh", "-c", `exec 3<"$1"; echo open; read go; wc -c <&3`, "sh", root+"/d/a")
+	in, err := reading.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	out, err := reading.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := reading.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = in.Close() }) // it would keep the mount in use
+	said := bufio.NewReader(out)
+	if line, err := said.ReadString('\n'); err != nil || line != "open\n" {
+		t.Errorf("it says %q, %v", line, err)
+	}
+	listed := run(t, "find", root+"/", "-ls")
+	for range 2 {
+		// This drops the names that nobody uses. By the newer system calls FUSE takes none.
+		run(t, "env", "LIBMOUNT_FORCE_MOUNT2=always", "mount", "-i", "-o", "remount,ro", m.dir)
+		if again := run(t, "find", root+"/", "-ls"); again != listed {
+			t.Errorf("find has %s, and had %s", again, listed)
+		}
+		if got := run(t, "cat", root+"/d/b"); got != "1" {
+			t.Errorf("b is %q", got)
+		}
+	}
+	if _, err := io.WriteString(in, "go\n"); err != nil {
+		t.Error(err)
+	}
+	if line, err := said.ReadString('\n'); err != nil || line != "700000\n" {
+		t.Errorf("what was open has %q bytes, %v", line, err)
+	}
+	if err := reading.Wait(); err != nil {
+		t.Error(err)
 	}
 }
 

@@ -24,7 +24,7 @@ import (
 // A lookedUp asks a file system as a kernel does, without one.
 type lookedUp struct {
 	t   testing.TB
-	raw fuse.RawFileSystem
+	raw *kernel
 }
 
 // look looks a name up; what comes of it is to be forgotten.
@@ -105,6 +105,9 @@ func TestRootfsMemory(t *testing.T) {
 		kernel.raw.Forget(node, 1)
 	}
 	left := inUse() - before
+	if images := kernel.raw.mount.inners.images; len(images) != 0 {
+		t.Errorf("%d images are held of which everything is forgotten", len(images))
+	}
 	n := int64(len(nodes))
 	t.Logf("%d entries take %d MiB, and %d MiB when they are forgotten", n, held>>20, left>>20)
 	if held > 8<<20+n*40 {
