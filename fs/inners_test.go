@@ -101,7 +101,7 @@ var sharedOrigins = [2]*testOrigin{{"a"}, {"b"}}
 // TestRefusedOfInner: whatever is asked of a file in an image ends with an answer of its own, and
 // does not come to go-fuse, which knows none of them.
 func TestRefusedOfInner(t *testing.T) {
-	k := &kernel{mount: &mount{inners: newInners()}} // to ask go-fuse would be a panic
+	k := &kernel{mount: &mount{inners: newInners()}, reclaimer: newReclaimer(func() {})} // to ask go-fuse would be a panic
 	header := fuse.InHeader{NodeId: innerBit | 1}
 	for name, ask := range map[string]func() fuse.Status{
 		"lookup":    func() fuse.Status { return k.Lookup(nil, &header, "a", nil) },

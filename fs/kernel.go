@@ -14,11 +14,12 @@ type kernel struct {
 	fuse.RawFileSystem // go-fuse
 	mount              *mount
 	open               openInners
+	reclaimer          *reclaimer
 }
 
 // newKernel answers for a mount whose root directory is top.
 func newKernel(m *mount, top fusefs.InodeEmbedder, opts *fusefs.Options) *kernel {
-	return &kernel{RawFileSystem: fusefs.NewNodeFS(top, opts), mount: m}
+	return &kernel{RawFileSystem: fusefs.NewNodeFS(top, opts), mount: m, reclaimer: newReclaimer(collectAll)}
 }
 
 // Init is called before anything is asked.
@@ -49,6 +50,7 @@ func (k *kernel) Lookup(cancel <-chan struct{}, header *fuse.InHeader, name stri
 
 // Forget takes lookups back.
 func (k *kernel) Forget(id, lookups uint64) {
+	defer k.reclaimer.forgot()
 	if isInner(id) {
 		k.mount.given.remove(id)
 		k.mount.inners.forget(id, lookups)
