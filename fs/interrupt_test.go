@@ -3,6 +3,7 @@
 package fs
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -48,28 +49,40 @@ func TestFatalPending(t *testing.T) {
 // registry at once."
 func TestFatalSignalEndsReader(t *testing.T) {
 	m := mountRegistry(t, Options{})
-	waiting := make(chan struct{}, 100)
-	m.registry.Break(registrytest.Only(registrytest.Blob, announce(waiting, m.registry.Silent())))
 	for i, signal := range []syscall.Signal{syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGQUIT, syscall.SIGABRT, syscall.SIGXCPU, syscall.SIGKILL} {
 		t.Run(signal.String(), func(t *testing.T) {
 			// An image each: the download of the one before is still waiting, and
 			// would serve this reader too.
-			spec := registrytest.ImageSpec{Layers: []int64{1 << 20}, Seed: uint64(i)}
-			m.registry.Push(t, "a", fmt.Sprint(i), registrytest.Image(t, spec))
-			tar := fmt.Sprint(m.repository("a"), "/tags/", i, "/image.tar")
-			c := exec.Command("cp", tar, t.TempDir())
+			repository := fmt.Sprint("a", i)
+			waiting := make(chan struct{}, 100)
+			m.registry.Break(registrytest.Only(registrytest.Blob, func(w http.ResponseWriter, r *http.Request, req registrytest.Request, next http.HandlerFunc) {
+				if req.Repository == repository {
+					waiting <- struct{}{}
+				}
+				m.registry.Silent()(w, r, req, next)
+			}))
+			m.registry.Push(t, repository, "1", registrytest.Image(t, registrytest.ImageSpec{Layers: []int64{1 << 20}, Seed: uint64(i)}))
+			c := exec.Command("cp", m.repository(repository)+"/tags/1/image.tar", t.TempDir())
+			var said bytes.Buffer
+			c.Stderr = &said
 			if err := c.Start(); err != nil {
 				t.Fatal(err)
 			}
-			<-waiting // cp hangs in read(2) now, or is about to
+			ended := make(chan error, 1)
+			go func() { ended <- c.Wait() }()
+			select {
+			case <-waiting: // cp hangs in read(2) now, or is about to
+			case err := <-ended:
+				t.Fatalf("cp has not asked for anything: %v, %s%s", err, &said, m.errors(t))
+			}
 			began := time.Now()
 			if err := c.Process.Signal(signal); err != nil {
 				t.Fatal(err)
 			}
-			err := c.Wait()
+			err := <-ended
 			var exit *exec.ExitError
 			if !errors.As(err, &exit) || exit.Sys().(syscall.WaitStatus).Signal() != signal {
-				t.Errorf("cp ended with %v, want %v", err, signal)
+				t.Errorf("cp ended with %v, want %v: %s%s", err, signal, &said, m.errors(t))
 			}
 			// The limit is generous for a busy machine; a reader that ignores signals
 			// would wait for half a minute.
