@@ -8,7 +8,9 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"os"
 	"os/exec"
+	"os/signal"
 	"strings"
 	"syscall"
 	"testing"
@@ -49,8 +51,12 @@ func TestFatalPending(t *testing.T) {
 // registry at once."
 func TestFatalSignalEndsReader(t *testing.T) {
 	m := mountRegistry(t, Options{})
-	for i, signal := range []syscall.Signal{syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGQUIT, syscall.SIGABRT, syscall.SIGXCPU, syscall.SIGKILL} {
-		t.Run(signal.String(), func(t *testing.T) {
+	// Whoever was started by nohup(1) has programs ignore it, unless he handles it.
+	handled := make(chan os.Signal, 1)
+	signal.Notify(handled, syscall.SIGHUP)
+	t.Cleanup(func() { signal.Stop(handled) })
+	for i, fatal := range []syscall.Signal{syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGQUIT, syscall.SIGABRT, syscall.SIGXCPU, syscall.SIGKILL} {
+		t.Run(fatal.String(), func(t *testing.T) {
 			// An image each: the download of the one before is still waiting, and
 			// would serve this reader too.
 			repository := fmt.Sprint("a", i)
@@ -76,13 +82,13 @@ func TestFatalSignalEndsReader(t *testing.T) {
 				t.Fatalf("cp has not asked for anything: %v, %s%s", err, &said, m.errors(t))
 			}
 			began := time.Now()
-			if err := c.Process.Signal(signal); err != nil {
+			if err := c.Process.Signal(fatal); err != nil {
 				t.Fatal(err)
 			}
 			err := <-ended
 			var exit *exec.ExitError
-			if !errors.As(err, &exit) || exit.Sys().(syscall.WaitStatus).Signal() != signal {
-				t.Errorf("cp ended with %v, want %v: %s%s", err, signal, &said, m.errors(t))
+			if !errors.As(err, &exit) || exit.Sys().(syscall.WaitStatus).Signal() != fatal {
+				t.Errorf("cp ended with %v, want %v: %s%s", err, fatal, &said, m.errors(t))
 			}
 			// The limit is generous for a busy machine; a reader that ignores signals
 			// would wait for half a minute.
