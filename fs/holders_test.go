@@ -33,9 +33,12 @@ func TestHolders(t *testing.T) {
 	}
 	want, ends := map[int]string{}, []func(){}
 	for by, script := range map[string]string{
-		"an open file":                 `exec 3<"$1/file"; echo ready; exec cat`,
-		"its working directory":        `cd "$1/sub"; echo ready; exec cat`,
-		"a mount namespace of its own": `exec unshare --mount --propagation private sh -c 'echo ready; exec cat'`,
+		"an open file":          `exec 3<"$1/file"; echo ready; exec cat`,
+		"its working directory": `cd "$1/sub"; echo ready; exec cat`,
+		// It does not keep those of other tests.
+		"a mount namespace of its own": `export own="$1"; exec unshare --mount --propagation private sh -c '
+			awk "\$5 != ENVIRON[\"own\"] && / - fuse[.]ocidistfs / { print \$5 }" /proc/self/mountinfo | xargs -r umount -l
+			echo ready; exec cat'`,
 	} {
 		c := exec.Command("sh", "-c", script, "sh", dir)
 		in, err := c.StdinPipe()
