@@ -1,6 +1,7 @@
 package fs
 
 import (
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -10,16 +11,16 @@ import (
 // took is collected, once.
 func TestReclaimer(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		collected := 0
-		r := newReclaimer(func() { collected++ })
-		forget := func(nodes, want int) {
+		var collected atomic.Int64
+		r := newReclaimer(func() { collected.Add(1) })
+		forget := func(nodes int, want int64) {
 			t.Helper()
 			for range nodes {
 				r.forgot()
 			}
 			synctest.Wait()
-			if collected != want {
-				t.Errorf("%d collections, want %d", collected, want)
+			if n := collected.Load(); n != want {
+				t.Errorf("%d collections, want %d", n, want)
 			}
 		}
 		idle := func() { time.Sleep(2 * reclaimAfter) }
