@@ -17,6 +17,7 @@ import (
 	"github.com/hanwen/go-fuse/v2/fuse"
 
 	"github.com/ocidistfs/ocidistfs/fs/tree"
+	"github.com/ocidistfs/ocidistfs/internal/gate"
 	"github.com/ocidistfs/ocidistfs/registry/registrytest"
 )
 
@@ -189,7 +190,7 @@ func TestInnerFilesOnMount(t *testing.T) {
 // TestInnersForgotten: what the kernel has dropped it looks up anew, while some of it is open.
 func TestInnersForgotten(t *testing.T) {
 	if os.Geteuid() != 0 {
-		t.Skip("only root mounts anew")
+		gate.Missing(t, "only root mounts anew")
 	}
 	m := mountRegistry(t, Options{})
 	root := m.pushRootfs(t, "app", registrytest.Regular("d/a", strings.Repeat("content", 100_000)), registrytest.Regular("d/b", "1"))
