@@ -13,7 +13,7 @@ import (
 )
 
 // contentVersion changes when the same seeds come to mean other bytes.
-const contentVersion = 1
+const contentVersion = 2
 
 // material is what files are made of: pieces of text, as programs and
 // documents have it, and of noise, as what is compressed already. There is more
@@ -31,6 +31,8 @@ const (
 	perByte = 2.45
 	// meanFile is the size of files, in the mean. Most are smaller.
 	meanFile = 96 << 10
+	// meanDirectory is how many files a directory has, in the mean: Debian's /usr has 7.5.
+	meanDirectory = 7
 )
 
 // newMaterial makes the same each time.
@@ -99,11 +101,16 @@ func (m *material) writeLayer(w io.Writer, seed uint64, size int64) (stored, err
 	random := seeded(seed, size)
 	total := int64(float64(size) * perByte)
 	word := func() string { return m.words[random.IntN(len(m.words))] }
+	parents := []string{"bin", "include", "lib", "libexec", "sbin", "share", "src"}
 	return gzipped(w, func(archive *tar.Writer, plain *written) error {
+		directory := ""
 		for i := 0; plain.size < total; i++ {
+			if i == 0 || random.IntN(meanDirectory) == 0 {
+				directory = fmt.Sprintf("usr/%s/%s", parents[random.IntN(len(parents))], word())
+			}
 			length := min(int64(random.ExpFloat64()*random.ExpFloat64()*meanFile), total-plain.size)
 			if err := archive.WriteHeader(&tar.Header{
-				Name: fmt.Sprintf("usr/%s/%s/%s-%d", word(), word(), word(), i), Mode: 0o644, Size: length,
+				Name: fmt.Sprintf("%s/%s-%d", directory, word(), i), Mode: 0o644, Size: length,
 				ModTime: time.Unix(1700000000, 0), Format: tar.FormatUSTAR,
 			}); err != nil {
 				return err

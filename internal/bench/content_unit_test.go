@@ -1,10 +1,14 @@
 package bench
 
 import (
+	"archive/tar"
 	"bytes"
+	"errors"
 	"io"
+	"path"
 	"testing"
 
+	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/tarball"
 )
 
@@ -37,8 +41,31 @@ func TestLayer(t *testing.T) {
 		if int64(out.Len()) != layer.Length || layer.Length < size*8/10 || layer.Length > size*12/10+2000 {
 			t.Errorf("%d bytes, said %d, want about %d", out.Len(), layer.Length, size)
 		}
+		if files, directories := counted(t, read); size > 1e6 && (files < 4*directories || files > 10*directories) {
+			t.Errorf("%d files in %d directories", files, directories)
+		}
 		if ratio := float64(layer.Plain) / float64(layer.Length); size > 1e6 && (ratio < 2.2 || ratio > 2.8) {
 			t.Errorf("compresses %.2f to 1", ratio)
 		}
+	}
+}
+
+// counted are the files of a layer, and the directories that these are in.
+func counted(t *testing.T, layer v1.Layer) (files, directories int) {
+	t.Helper()
+	plain, err := layer.Uncompressed()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = plain.Close() }()
+	seen := map[string]bool{}
+	for archive := tar.NewReader(plain); ; files++ {
+		h, err := archive.Next()
+		if errors.Is(err, io.EOF) {
+			return files, len(seen)
+		} else if err != nil {
+			t.Fatal(err)
+		}
+		seen[path.Dir(h.Name)] = true
 	}
 }
