@@ -86,7 +86,7 @@ chaos-smoke: ## the same, each a few times
 
 # What internal/bench needs of Debian, besides dockerd: see internal/loaders and
 # internal/benchtools for what is Go.
-RIVALS := docker.io containerd runc skopeo fuse3 xfsprogs btrfs-progs e2fsprogs
+RIVALS := docker.io containerd runc skopeo umoci fuse3 xfsprogs btrfs-progs e2fsprogs
 
 bench: ## run it in turn with crane, regctl, skopeo, docker and plain files, print what each takes (OCIDISTFS_BENCH_UPDATE=1: into docs/benchmarks.md)
 	@if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && ! dpkg -s $(RIVALS) >/dev/null 2>&1; then \
