@@ -149,6 +149,34 @@ func TestGiven(t *testing.T) {
 	}
 }
 
+// TestGivenPlaces: a file that is opened while the kernel is given as many as may be at once is read,
+// and is not given later.
+func TestGivenPlaces(t *testing.T) {
+	k := &keptFiles{
+		content: map[string]string{"one": "its bytes", "other": "those of another"},
+		kept:    map[string]bool{"one": true, "other": true},
+		reads:   map[string]string{},
+	}
+	mountpoint, _ := mountTree(t, k, Options{})
+	read := func(name string) {
+		if got := run(t, "cat", filepath.Join(mountpoint, name)); got != k.content[name] {
+			t.Errorf("%s is %q", name, got)
+		}
+	}
+	for range maxGiving {
+		giving <- struct{}{}
+	}
+	read("one")
+	for range maxGiving {
+		<-giving
+	}
+	read("one")
+	read("other")
+	if one, other := k.noted("one"), k.noted("other"); one != "read " || other != "kept " {
+		t.Errorf("it was asked for %q and %q", one, other)
+	}
+}
+
 // TestGivenOnce: a file is given once, until the kernel forgets it; few of very many are taken
 // for one that was.
 func TestGivenOnce(t *testing.T) {
