@@ -34,6 +34,8 @@ type content struct {
 	hashing bool // guarded by mu; a goroutine is at form.prefix
 	sealing bool // guarded by mu; all is there, the digest is being checked
 
+	drops map[int]int // guarded by mu; of chunks that were damaged since the blob was last whole
+
 	downloads []*download // guarded by mu; what is being fetched
 	ranges    bool        // guarded by mu; the source sends ranges
 	rangeless bool        // guarded by mu; the source sends all, whatever it is asked for

@@ -1,6 +1,8 @@
 package cache
 
 import (
+	"context"
+	"io"
 	"math/rand/v2"
 	"os"
 	"os/exec"
@@ -10,6 +12,7 @@ import (
 	"testing"
 	"unsafe"
 
+	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"golang.org/x/sys/unix"
 )
 
@@ -134,4 +137,60 @@ func (f failingDisk) read(t *testing.T) {
 	if s.Stats().Unkept == 0 {
 		t.Error("nothing has failed")
 	}
+}
+
+// TestFailingDiskAhead has a part of a blob fetched ahead, with nobody to read it: what is
+// found not to be kept while it comes is given up soon, not asked for again and again.
+func TestFailingDiskAhead(t *testing.T) {
+	forFailingDisks(t, failingDisk.ahead)
+}
+
+func (f failingDisk) ahead(t *testing.T) {
+	const size, part = 12 << 20, 8 << 20
+	s := openStore(t, t.TempDir())
+	honest, d := newSource(size)
+	from := &hashedSource{Fetcher: honest}
+	r := openBlob(t, s, d, size, from)
+	from.content = r.content
+	if err := failSystemCall(f.number, f.from, f.errno); err != nil {
+		t.Fatal(noFilter, err)
+	}
+	prefetch(r, 0, part)
+	s.fetching.Wait()
+	if _, sent := honest.counts(); sent > 2*part {
+		t.Errorf("%d bytes fetched of %d", sent, part)
+	}
+	mustRead(t, r, honest.content)
+}
+
+// A hashedSource ends its bodies when what came of them has been hashed.
+type hashedSource struct {
+	Fetcher
+	content *content
+}
+
+func (s *hashedSource) BlobRange(ctx context.Context, d v1.Hash, off, n int64) (io.ReadCloser, int64, error) {
+	body, start, err := s.Fetcher.BlobRange(ctx, d, off, n)
+	if err != nil {
+		return nil, 0, err
+	}
+	return &hashedBody{body, s.content}, start, nil
+}
+
+type hashedBody struct {
+	io.ReadCloser
+	content *content
+}
+
+func (b *hashedBody) Close() error {
+	c := b.content
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for c.hashing {
+		changed := c.changed
+		c.mu.Unlock()
+		<-changed
+		c.mu.Lock()
+	}
+	return b.ReadCloser.Close()
 }

@@ -83,6 +83,7 @@ func (c *content) publish(f *form) error {
 	c.mu.Lock()
 	f.chunks.fill()
 	c.form = whole
+	c.drops = nil
 	c.wake()
 	c.mu.Unlock()
 	if err == nil && f.mapping != nil {

@@ -16,6 +16,8 @@ const (
 	// of every later change: the coarsest clock of a file system that we may be on
 	// ticks every two seconds, and two changes within a tick look like one.
 	settled = 2 * time.Second
+	// maxDrops is how often a chunk of a partial file is dropped and fetched again.
+	maxDrops = 3
 )
 
 // buffers keeps pieces of bufferChunks chunks for reuse.
@@ -184,7 +186,8 @@ func (c *content) uncheck(v *view) {
 
 // heal makes damaged chunks a miss; in a whole file all are, since others may
 // have it open and nothing is written to it. What cannot be read, for whatever
-// cause, is damage.
+// cause, is damage. The error is errUnkept, and nothing is dropped, where the disk is
+// to blame: a download and who hashes what it brings would go on for ever.
 func (c *content) heal(f *form, damaged []int, cause error) error {
 	if c.current() != f {
 		return nil // it was closed under the reader, or dropped by another
@@ -194,8 +197,32 @@ func (c *content) heal(f *form, damaged []int, cause error) error {
 	if f.whole {
 		return c.demote(f)
 	}
+	if c.damagedAgain(f, damaged) {
+		return c.store.onDisk(errUnsound)
+	}
 	if err := c.drop(f, damaged); err != nil && c.current() == f {
 		return c.store.onDisk(fmt.Errorf("drop damaged chunks: %w", err))
 	}
 	return nil
+}
+
+// damagedAgain counts the damage of chunks that are there, and says whether one of them
+// was dropped for that as often as it may be.
+func (c *content) damagedAgain(f *form, damaged []int) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, i := range damaged {
+		if c.drops[i] >= maxDrops {
+			return true
+		}
+	}
+	if c.drops == nil {
+		c.drops = map[int]int{}
+	}
+	for _, i := range damaged {
+		if f.chunks.has(i) || f.chunks.held == i { // another has not found it first
+			c.drops[i]++
+		}
+	}
+	return false
 }
