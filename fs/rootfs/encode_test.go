@@ -54,8 +54,8 @@ func noise(random *rand.Rand, n int) []byte {
 	return b
 }
 
-// An encoding is a way to compress a layer.
-type encoding struct {
+// A compression is a way to compress a layer.
+type compression struct {
 	name   string
 	encode func(t testing.TB, plain []byte) []byte
 }
@@ -206,7 +206,7 @@ func program(name string, args ...string) func(testing.TB, []byte) []byte {
 }
 
 // encodings are all that a layer is tried with.
-var encodings = []encoding{
+var encodings = []compression{
 	{"plain", func(_ testing.TB, plain []byte) []byte { return plain }},
 	{"gzip", gzipped(6, nil)},
 	{"gzip fastest", gzipped(1, nil)},
@@ -246,7 +246,7 @@ var large = struct {
 }{compressed: map[string][]byte{}}
 
 // largeLayer returns it. Tests that use it do not run at once.
-func largeLayer(t testing.TB, e encoding) (plain, compressed []byte) {
+func largeLayer(t testing.TB, e compression) (plain, compressed []byte) {
 	t.Helper()
 	if large.plain == nil {
 		large.plain = archive(t, 7, 14_000_000)

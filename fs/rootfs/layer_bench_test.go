@@ -90,7 +90,7 @@ func BenchmarkIndexPass(b *testing.B) {
 // BenchmarkSpanRead reads 4 KiB anywhere, of layers whose plain bytes are nowhere.
 func BenchmarkSpanRead(b *testing.B) {
 	plain := ordinary(b, 4000, 12_000)
-	for _, e := range []encoding{{"gzip", gzipped(6, nil)}, {"zstd frames", members(2_000_000, zstandard)}, {"plain", encodings[0].encode}} {
+	for _, e := range []compression{{"gzip", gzipped(6, nil)}, {"zstd frames", members(2_000_000, zstandard)}, {"plain", encodings[0].encode}} {
 		compressed := e.encode(b, plain)
 		r := indexed(b, compressed, plain).Plain(readat.Bytes(compressed))
 		b.Run(e.name, func(b *testing.B) {

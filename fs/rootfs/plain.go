@@ -2,7 +2,6 @@ package rootfs
 
 import (
 	"context"
-	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io"
@@ -158,12 +157,15 @@ func (x *Index) copySpan(ctx context.Context, w io.Writer, blob readat.Reader, i
 	s := x.spans.list[i]
 	size := x.spans.end(i) - s.off
 	in := &blobRange{ctx: ctx, blob: blob, off: s.from, end: s.to, piece: min(x.likely(i), rangeSize)}
+	digest, err := x.spans.hash(i)
+	if err != nil {
+		return err
+	}
 	plain, done, err := x.decode(in, i)
 	if err != nil {
 		return err
 	}
 	defer done()
-	digest := sha256.New()
 	_, err = io.CopyN(io.Discard, plain, int64(s.skip))
 	if err == nil {
 		_, err = io.CopyN(io.MultiWriter(digest, w), plain, size)

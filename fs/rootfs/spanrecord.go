@@ -5,8 +5,12 @@ import (
 	"fmt"
 )
 
-// minSpanRecord is the length of the shortest record: five numbers, and the sum.
-const minSpanRecord = 5 + len(sum{})
+const (
+	// minSpanRecord is the length of the shortest record: five numbers, and the sum.
+	minSpanRecord = 5 + len(sum{})
+	// hasState is the bit that says that there is one.
+	hasState = 1 << 7
+)
 
 // encode returns the records of all spans. One is, in numbers of variable length
 // but for the sum:
@@ -15,8 +19,10 @@ const minSpanRecord = 5 + len(sum{})
 //	how far its compressed bytes begin behind those of the span before it, which may be less than zero
 //	how many they are
 //	how many plain bytes come before it
-//	how it begins: the kind, and the bit in the upper half of the byte
+//	how it begins: the kind, the bit from the fifth of the byte on, and in the last whether
+//	there is a state
 //	the sum
+//	the state
 //	how long its window is, where it has one
 func (s *spans) encode() []byte {
 	b := make([]byte, 0, len(s.list)*(minSpanRecord+8))
@@ -26,8 +32,12 @@ func (s *spans) encode() []byte {
 		b = binary.AppendVarint(b, span.from-from)
 		b = binary.AppendUvarint(b, uint64(span.to-span.from))
 		b = binary.AppendUvarint(b, uint64(span.skip))
-		b = append(b, byte(span.start)|span.bit<<4)
-		b = append(b, span.sum[:]...)
+		how, state := byte(span.start)|span.bit<<4, s.state(i)
+		if state != nil {
+			how |= hasState
+		}
+		b = append(append(b, how), span.sum[:]...)
+		b = append(b, state...)
 		if span.start == startBlock {
 			b = binary.AppendUvarint(b, uint64(len(s.window(i))))
 		}
@@ -53,16 +63,27 @@ func parseSpans(records, windows []byte, n int, size, compressed int64) (*spans,
 		next.skip = uint32(skip)
 		how := r.bytes(1)
 		sum := r.bytes(len(next.sum))
+		if how[0]&hasState != 0 {
+			for len(s.states) < i {
+				s.states = append(s.states, nil)
+			}
+			s.states = append(s.states, r.bytes(stateSize))
+		}
 		if r.failed {
 			return nil, fmt.Errorf("%w: span %d is cut", ErrDamaged, i)
 		}
-		next.start, next.bit = start(how[0]&0xf), how[0]>>4
+		next.start, next.bit = start(how[0]&0xf), how[0]&^hasState>>4
 		copy(next.sum[:], sum)
 		inOrder := next.off > last.off && i > 0 || next.off == 0 && i == 0
 		inside := next.off < size && next.from >= 0 && next.from <= next.to && next.to <= compressed && skip == int64(next.skip)
 		known := next.start >= startPlain && next.start <= startZeros && (next.bit == 0 || next.bit < 8 && next.start == startBlock)
 		if !inOrder || !inside || !known {
 			return nil, fmt.Errorf("%w: span %d cannot be", ErrDamaged, i)
+		}
+		if s.state(i) != nil {
+			if _, err := s.hash(i); err != nil {
+				return nil, err
+			}
 		}
 		if next.start == startBlock {
 			length := r.uvarint()

@@ -2,13 +2,15 @@ package rootfs
 
 import (
 	"crypto/sha256"
+	"encoding"
+	"fmt"
 	"hash"
 	"sort"
 )
 
-// A sum is the first half of the SHA-256 of a span's plain bytes. Whoever does
-// not choose the layer needs 2^128 tries to find other bytes with the same, and
-// tables of contents have a sum for each file.
+// A sum is the first half of the SHA-256 of a span's plain bytes, or of all up to its end
+// where there is a state for that. Whoever does not choose the layer needs 2^128 tries to find
+// other bytes with the same, and tables of contents have a sum for each file.
 type sum [16]byte
 
 func sumOf(h hash.Hash) sum {
@@ -34,6 +36,9 @@ type spans struct {
 	// windows are the plain bytes before those that begin with a block, each
 	// compressed with zstd, by the index of the span; those after the last one are left out.
 	windows [][]byte
+	// states are those of a SHA-256 of all plain bytes before a span, by the index of the
+	// span; none for the first, nor where each span has a sum of its own.
+	states [][]byte
 }
 
 // find returns the index of the span that holds off, which must be less than
@@ -57,6 +62,36 @@ func (s *spans) window(i int) []byte {
 	return s.windows[i]
 }
 
+func (s *spans) state(i int) []byte {
+	if i >= len(s.states) {
+		return nil
+	}
+	return s.states[i]
+}
+
+// stateSize is the length of the state of a SHA-256, in bytes. A state can be taken up by the
+// version of Go that has saved it, and as yet by all others.
+var stateSize = len(stateOf(sha256.New()))
+
+func stateOf(h hash.Hash) []byte {
+	state, err := h.(encoding.BinaryMarshaler).MarshalBinary()
+	if err != nil {
+		panic(err) // that of crypto/sha256 returns none
+	}
+	return state
+}
+
+// hash returns the SHA-256 that has the sum of a span when it was given its plain bytes.
+func (s *spans) hash(i int) (hash.Hash, error) {
+	h := sha256.New()
+	if state := s.state(i); state != nil {
+		if err := h.(encoding.BinaryUnmarshaler).UnmarshalBinary(state); err != nil {
+			return nil, fmt.Errorf("%w: where span %d begins: %w", ErrDamaged, i, err)
+		}
+	}
+	return h, nil
+}
+
 const (
 	// minSpan is how many plain bytes a span has at least, but for the last, and
 	// those that a table of contents makes. A window for each takes 0.3 % of them;
@@ -72,18 +107,16 @@ const (
 func spanAfter(off int64) int64 { return max(minSpan, off/minSpans) }
 
 // A divider makes spans of the points that it is given, while the plain bytes go
-// by. A point comes before the first byte after it does.
+// by. A point comes before the first byte after it does. All of them are hashed once:
+// the sum of a span is that of all bytes up to its end.
 type divider struct {
 	spans  spans
 	points []point   // those where no byte was seen yet
 	off    int64     // of the next plain byte
-	all    hash.Hash // of all plain bytes so far
-	sum    hash.Hash // of those of the last span, but for the first: it is all there is
+	digest hash.Hash // of all plain bytes so far
 }
 
-func newDivider() *divider {
-	return &divider{all: sha256.New(), sum: sha256.New()}
-}
+func newDivider() *divider { return &divider{digest: sha256.New()} }
 
 // add takes a point where a span begins, and its window with it.
 func (d *divider) add(points ...point) { d.points = append(d.points, points...) }
@@ -105,16 +138,18 @@ func (d *divider) Write(b []byte) (int, error) {
 }
 
 func (d *divider) hash(b []byte) {
-	_, _ = d.all.Write(b)
-	if len(d.spans.list) > 1 {
-		_, _ = d.sum.Write(b)
-	}
+	_, _ = d.digest.Write(b)
 	d.off += int64(len(b))
 }
 
 // begin ends a span and begins the next.
 func (d *divider) begin(p point) error {
 	d.finish(p.compressed)
+	var state []byte
+	if p.plain > 0 {
+		state = stateOf(d.digest)
+	}
+	d.spans.states = append(d.spans.states, state)
 	if p.start == startBlock {
 		window, err := encodeWindow(p.window)
 		if err != nil {
@@ -136,16 +171,10 @@ const blockSlack = 8
 
 // finish ends the last span. The next begins at a compressed byte.
 func (d *divider) finish(compressed int64) {
-	switch n := len(d.spans.list); n {
-	case 0:
-		return
-	case 1:
-		d.spans.list[0].sum = sumOf(d.all)
-	default:
-		d.spans.list[n-1].sum = sumOf(d.sum)
-		d.sum.Reset()
+	if n := len(d.spans.list); n > 0 {
+		d.spans.list[n-1].sum = sumOf(d.digest)
+		d.spans.list[n-1].to = compressed
 	}
-	d.spans.list[len(d.spans.list)-1].to = compressed
 }
 
 // end returns the spans of a layer of so many compressed bytes.

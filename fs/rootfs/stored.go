@@ -25,7 +25,7 @@ const (
 	storedMagic = "ocidistfs layer\n"
 	// storedFormat changes with anything that is kept, or computed otherwise: an index of
 	// another format is a miss.
-	storedFormat = 1
+	storedFormat = 2
 )
 
 // A storedHeader is how an index begins, behind the magic word.
