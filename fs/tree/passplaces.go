@@ -3,6 +3,7 @@ package tree
 import (
 	"cmp"
 	"context"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -16,7 +17,9 @@ type placeKind int
 const (
 	// largePlace is for layers of which all is read: their bytes come over as many
 	// connections as the read-ahead has, and each takes most of a processor and some
-	// megabytes.
+	// megabytes. There is one for each processor, but for two at least and four at most:
+	// those in one more would take from the largest layer, which is begun first and then
+	// would be alone in the end.
 	largePlace placeKind = iota
 	// smallPlace is for those of up to smallLayer bytes, which are all round trip.
 	smallPlace
@@ -26,7 +29,7 @@ const (
 )
 
 // placesOfHost is how many places of each kind a registry has.
-var placesOfHost = [...]int{largePlace: 4, smallPlace: 8, tablePlace: 32}
+var placesOfHost = [...]int{largePlace: min(max(runtime.GOMAXPROCS(0), 2), 4), smallPlace: 8, tablePlace: 32}
 
 // smallLayer is up to which size, compressed, in bytes, a layer is small.
 const smallLayer = 4 << 20

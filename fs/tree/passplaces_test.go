@@ -96,9 +96,9 @@ func TestPassInLineAdvances(t *testing.T) {
 		want         error
 		least        time.Duration // that it takes
 	}{
-		"layers come":        {largePlace, 4, slow, slow, nil, 2 * time.Minute},
-		"one of them comes":  {largePlace, 4, slow, stalls, nil, 2 * time.Minute},
-		"none comes":         {largePlace, 4, silent, silent, errNothingCame, time.Minute},
+		"layers come":        {largePlace, placesOfHost[largePlace], slow, slow, nil, 2 * time.Minute},
+		"one of them comes":  {largePlace, placesOfHost[largePlace], slow, stalls, nil, 2 * time.Minute},
+		"none comes":         {largePlace, placesOfHost[largePlace], silent, silent, errNothingCame, time.Minute},
 		"small layers":       {smallPlace, 16, answersLate, answersLate, nil, 75 * time.Second},
 		"tables of contents": {tablePlace, 64, answersLate, answersLate, nil, 75 * time.Second},
 	} {

@@ -4,6 +4,7 @@ import (
 	"errors"
 	iofs "io/fs"
 	"maps"
+	"net/http"
 	"slices"
 	"strconv"
 	"strings"
@@ -13,6 +14,7 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/static"
 	"github.com/google/go-containerregistry/pkg/v1/types"
 
+	"github.com/ocidistfs/ocidistfs/cache"
 	"github.com/ocidistfs/ocidistfs/fs/rootfs"
 	"github.com/ocidistfs/ocidistfs/registry/registrytest"
 )
@@ -111,5 +113,36 @@ func TestRootfsWrongPlain(t *testing.T) {
 	_, err := f.tree.Find(t.Context(), f.path("app/tags/1/rootfs/a"))
 	if !errors.Is(err, rootfs.ErrMismatch) {
 		t.Errorf("a layer with other bytes: %v", err)
+	}
+}
+
+// TestRootfsWrongBytes: "A layer that is malformed, or has other bytes than the image says, is
+// EIO, for all that it decides, and that alone." The time in the header of a gzip member is of
+// no use to anybody: the digest of the layer alone tells, and nothing is kept.
+func TestRootfsWrongBytes(t *testing.T) {
+	f := newFixture(t, registrytest.Options{})
+	layer := filesLayer(t, registrytest.Regular("a", "1"))
+	f.pushLayers("app", "1", layer)
+	f.pushLayers("other", "1", layer)
+	d, err := layer.Digest()
+	if err != nil {
+		t.Fatal(err)
+	}
+	f.server.Break(registrytest.Only(registrytest.Blob, func(w http.ResponseWriter, r *http.Request, req registrytest.Request, next http.HandlerFunc) {
+		if req.Reference == d.String() {
+			registrytest.FlipAt(5)(w, r, req, next)
+			return
+		}
+		next(w, r)
+	}))
+	if _, err := f.tree.Find(t.Context(), f.path("app/tags/1/rootfs/a")); !errors.Is(err, cache.ErrMismatch) {
+		t.Errorf("a layer with other bytes: %v", err)
+	}
+	if b, err := f.store.Layer(cache.LayerID{Blob: d}).Index(); err == nil {
+		t.Errorf("an index of %d bytes is kept of it", len(b))
+	}
+	f.server.Heal()
+	if got := contentOf(t, f.find("other/tags/1/rootfs/a")); got != "1" {
+		t.Errorf("a is %q", got)
 	}
 }
