@@ -26,7 +26,10 @@ func encodedMerge(t testing.TB, archives [][]byte, e layers.Encoding, toc bool) 
 			x, err = OpenTOC(t.Context(), digestOf(l.Blob), readat.Bytes(l.Blob), l.Annotations, nil)
 		} else {
 			var streamed bytes.Buffer
-			x, err = Pass(t.Context(), digestOf(l.Blob), bytes.NewReader(l.Blob), &streamed, PassOptions{DiffID: l.DiffID})
+			x, err = Pass(t.Context(), digestOf(l.Blob), bytes.NewReader(l.Blob), &streamed, PassOptions{})
+			if err == nil && x.DiffID != l.DiffID {
+				t.Fatalf("the plain bytes are %s, want %s", x.DiffID, l.DiffID)
+			}
 		}
 		if err != nil {
 			t.Fatal(err)

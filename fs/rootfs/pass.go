@@ -15,11 +15,8 @@ import (
 // a megabyte of gzip can be a gigabyte of zeros.
 const MaxPlain = 256 << 30
 
-// PassOptions say what a pass checks.
+// PassOptions are those of a pass.
 type PassOptions struct {
-	// DiffID is what the image's config says of the plain bytes. The zero value is not
-	// checked.
-	DiffID v1.Hash
 	// MaxPlain is how many plain bytes there may be. Zero is [MaxPlain].
 	MaxPlain int64
 	// Report is told of each entry that is not shown, from another goroutine. It may be
@@ -35,10 +32,9 @@ type PassOptions struct {
 // whatever is found in it, and ends with an error where it had other bytes, as readers
 // of package cache do. They were hashed when they came.
 //
-// The error is [ErrMismatch] for plain bytes that are not those of the DiffID,
-// [ErrFormat] for a layer that cannot be read, [ErrTooLarge], or what compressed or
-// plain failed with. When ctx ends, Pass returns its cause as soon as the read
-// under way does: compressed has to heed the same context.
+// The error is [ErrFormat] for a layer that cannot be read, [ErrTooLarge], or what
+// compressed or plain failed with. When ctx ends, Pass returns its cause as soon as the
+// read under way does: compressed has to heed the same context.
 //
 // Memory is bounded: it takes two megabytes, the window of a zstd frame (128 MiB at
 // most, and 8 usually), and what the index takes.
@@ -79,17 +75,16 @@ func pass(ctx context.Context, blob v1.Hash, compressed io.Reader, plain io.Writ
 	if err != nil {
 		return nil, err
 	}
-	diffID := hashOf(s.divider.digest)
-	if opts.DiffID != (v1.Hash{}) && diffID != opts.DiffID {
-		return nil, fmt.Errorf("%w: its plain bytes are %s, not %s", ErrMismatch, diffID, opts.DiffID)
-	}
 	table := s.table
 	if hasTOC {
 		if table, err = withoutHousekeeping(table); err != nil {
 			return nil, err
 		}
 	}
-	return &Index{Blob: blob, Bytes: in.src.n, Codec: codec, DiffID: diffID, Table: table, spans: s.divider.end(in.src.n)}, nil
+	return &Index{
+		Blob: blob, Bytes: in.src.n, Codec: codec, DiffID: hashOf(s.divider.digest),
+		Table: table, spans: s.divider.end(in.src.n),
+	}, nil
 }
 
 func hashOf(h hash.Hash) v1.Hash {
