@@ -76,10 +76,14 @@ func TestFlippedByte(t *testing.T) {
 	if got := m.errors(t); !strings.Contains(got, "EBADMSG") || !strings.Contains(got, "does not match its digest") {
 		t.Errorf("errors: %q", got)
 	}
-	// The registry mends its ways.
+	// The registry mends its ways. What the kernel has asked for ahead of the last reader may
+	// have been on its way before that: it is dropped as the rest was, and asked for anew.
 	m.registry.Heal()
 	copied := filepath.Join(t.TempDir(), "copy")
-	run(t, "cp", path, copied)
+	if _, err := try(t, "cp", path, copied); err != nil {
+		m.clock.forward(2 * time.Second)
+		run(t, "cp", path, copied)
+	}
 	run(t, "cmp", path, copied)
 }
 
