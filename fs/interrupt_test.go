@@ -51,9 +51,10 @@ func TestFatalPending(t *testing.T) {
 // registry at once."
 func TestFatalSignalEndsReader(t *testing.T) {
 	m := mountRegistry(t, Options{})
-	// Whoever was started by nohup(1) has programs ignore it, unless he handles it.
+	// Whoever was started by nohup(1), or in the background of a shell script, has programs
+	// ignore these, unless he handles them.
 	handled := make(chan os.Signal, 1)
-	signal.Notify(handled, syscall.SIGHUP)
+	signal.Notify(handled, syscall.SIGHUP, syscall.SIGINT)
 	t.Cleanup(func() { signal.Stop(handled) })
 	for i, fatal := range []syscall.Signal{syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGQUIT, syscall.SIGABRT, syscall.SIGXCPU, syscall.SIGKILL} {
 		t.Run(fatal.String(), func(t *testing.T) {
