@@ -192,13 +192,13 @@ func (c *content) heal(f *form, damaged []int, cause error) error {
 	if c.current() != f {
 		return nil // it was closed under the reader, or dropped by another
 	}
+	if !f.whole && c.damagedAgain(f, damaged) {
+		return c.store.onDisk(errUnsound)
+	}
 	c.store.opts.Logger.Warn("damaged chunks in the cache; fetching them again",
 		"digest", c.key.digest.String(), "first", damaged[0], "chunks", len(damaged), "error", cause)
 	if f.whole {
 		return c.demote(f)
-	}
-	if c.damagedAgain(f, damaged) {
-		return c.store.onDisk(errUnsound)
 	}
 	if err := c.drop(f, damaged); err != nil && c.current() == f {
 		return c.store.onDisk(fmt.Errorf("drop damaged chunks: %w", err))
