@@ -205,7 +205,7 @@ func (x *Index) decode(in io.Reader, i int) (io.Reader, func(), error) {
 	case startMember:
 		return &gunzip{in: newInput(in, s.from)}, done, nil
 	case startBlock:
-		window, err := decodeWindow(x.spans.window(i))
+		window, err := decodeWindow(x.spans.windows.of(i))
 		if err != nil {
 			return nil, nil, err
 		}

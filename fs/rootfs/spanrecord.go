@@ -32,14 +32,14 @@ func (s *spans) encode() []byte {
 		b = binary.AppendVarint(b, span.from-from)
 		b = binary.AppendUvarint(b, uint64(span.to-span.from))
 		b = binary.AppendUvarint(b, uint64(span.skip))
-		how, state := byte(span.start)|span.bit<<4, s.state(i)
+		how, state := byte(span.start)|span.bit<<4, s.states.of(i)
 		if state != nil {
 			how |= hasState
 		}
 		b = append(append(b, how), span.sum[:]...)
 		b = append(b, state...)
 		if span.start == startBlock {
-			b = binary.AppendUvarint(b, uint64(len(s.window(i))))
+			b = binary.AppendUvarint(b, uint64(len(s.windows.of(i))))
 		}
 		off, from = span.off, span.from
 	}
@@ -64,10 +64,7 @@ func parseSpans(records, windows []byte, n int, size, compressed int64) (*spans,
 		how := r.bytes(1)
 		sum := r.bytes(len(next.sum))
 		if how[0]&hasState != 0 {
-			for len(s.states) < i {
-				s.states = append(s.states, nil)
-			}
-			s.states = append(s.states, r.bytes(stateSize))
+			s.states.add(i, r.bytes(stateSize))
 		}
 		if r.failed {
 			return nil, fmt.Errorf("%w: span %d is cut", ErrDamaged, i)
@@ -80,7 +77,7 @@ func parseSpans(records, windows []byte, n int, size, compressed int64) (*spans,
 		if !inOrder || !inside || !known {
 			return nil, fmt.Errorf("%w: span %d cannot be", ErrDamaged, i)
 		}
-		if s.state(i) != nil {
+		if s.states.of(i) != nil {
 			if _, err := s.hash(i); err != nil {
 				return nil, err
 			}
@@ -90,10 +87,7 @@ func parseSpans(records, windows []byte, n int, size, compressed int64) (*spans,
 			if r.failed || length > int64(len(windows)) {
 				return nil, fmt.Errorf("%w: the window of span %d is cut", ErrDamaged, i)
 			}
-			for len(s.windows) < i {
-				s.windows = append(s.windows, nil)
-			}
-			s.windows = append(s.windows, windows[:length:length])
+			s.windows.add(i, windows[:length:length])
 			windows = windows[length:]
 		}
 		last = *next

@@ -34,11 +34,31 @@ type spans struct {
 	list []span
 	size int64 // plain bytes in all
 	// windows are the plain bytes before those that begin with a block, each
-	// compressed with zstd, by the index of the span; those after the last one are left out.
-	windows [][]byte
-	// states are those of a SHA-256 of all plain bytes before a span, by the index of the
-	// span; none for the first, nor where each span has a sum of its own.
-	states [][]byte
+	// compressed with zstd.
+	windows perSpan
+	// states are those of a SHA-256 of all plain bytes before a span; none of the first,
+	// nor where each span has a sum of its own.
+	states perSpan
+}
+
+// perSpan is something that some spans have, by the index of the span. Those after the last
+// one are left out.
+type perSpan [][]byte
+
+// of is what span i has, or nil.
+func (p perSpan) of(i int) []byte {
+	if i >= len(p) {
+		return nil
+	}
+	return p[i]
+}
+
+// add takes what span i has, which comes after all others that have something.
+func (p *perSpan) add(i int, b []byte) {
+	for len(*p) < i {
+		*p = append(*p, nil)
+	}
+	*p = append(*p, b)
 }
 
 // find returns the index of the span that holds off, which must be less than
@@ -53,20 +73,6 @@ func (s *spans) end(i int) int64 {
 		return s.list[i+1].off
 	}
 	return s.size
-}
-
-func (s *spans) window(i int) []byte {
-	if i >= len(s.windows) {
-		return nil
-	}
-	return s.windows[i]
-}
-
-func (s *spans) state(i int) []byte {
-	if i >= len(s.states) {
-		return nil
-	}
-	return s.states[i]
 }
 
 // stateSize is the length of the state of a SHA-256, in bytes. A state can be taken up by the
@@ -84,7 +90,7 @@ func stateOf(h hash.Hash) []byte {
 // hash returns the SHA-256 that has the sum of a span when it was given its plain bytes.
 func (s *spans) hash(i int) (hash.Hash, error) {
 	h := sha256.New()
-	if state := s.state(i); state != nil {
+	if state := s.states.of(i); state != nil {
 		if err := h.(encoding.BinaryUnmarshaler).UnmarshalBinary(state); err != nil {
 			return nil, fmt.Errorf("%w: where span %d begins: %w", ErrDamaged, i, err)
 		}
@@ -145,20 +151,16 @@ func (d *divider) hash(b []byte) {
 // begin ends a span and begins the next.
 func (d *divider) begin(p point) error {
 	d.finish(p.compressed)
-	var state []byte
+	i := len(d.spans.list)
 	if p.plain > 0 {
-		state = stateOf(d.digest)
+		d.spans.states.add(i, stateOf(d.digest))
 	}
-	d.spans.states = append(d.spans.states, state)
 	if p.start == startBlock {
 		window, err := encodeWindow(p.window)
 		if err != nil {
 			return err
 		}
-		for len(d.spans.windows) < len(d.spans.list) {
-			d.spans.windows = append(d.spans.windows, nil)
-		}
-		d.spans.windows = append(d.spans.windows, window)
+		d.spans.windows.add(i, window)
 	}
 	d.spans.list = append(d.spans.list, span{off: p.plain, from: p.compressed, start: p.start, bit: p.bit})
 	return nil

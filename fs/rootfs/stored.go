@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"hash/crc32"
 	"io"
-	"slices"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 )
@@ -72,7 +71,7 @@ func (x *Index) WriteTo(w io.Writer) (int64, error) {
 		h.Lengths.Windows += int64(len(window))
 	}
 	written := int64(0)
-	for _, part := range slices.Concat([][]byte{h.encode(), table, spans}, x.spans.windows) {
+	for _, part := range append([][]byte{h.encode(), table, spans}, x.spans.windows...) {
 		n, err := w.Write(part)
 		if written += int64(n); err != nil {
 			return written, err
